@@ -1,0 +1,41 @@
+"""The book's plots: one colour a role, everywhere (Figure 1's own colours)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+P_DATA: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 2.0, "label": r"$p_\mathrm{data}$"}
+"""Line style of the data density: black, dotted."""
+P_G: dict[str, Any] = {"color": "#1a8f3c", "linestyle": "-", "linewidth": 2.0, "label": r"$p_g$"}
+"""Line style of the generator's density: green, solid."""
+D: dict[str, Any] = {"color": "#1f5fd0", "linestyle": "--", "linewidth": 1.8, "label": "$D$"}
+"""Line style of the discriminator: blue, dashed."""
+ACCENT = "#d1495b"
+"""The one further colour, for what a figure wants to point at."""
+
+
+def use_style() -> None:
+    """Set the book's plot style: black ink on a transparent ground, vector output in notebooks.
+
+    The page's style sheet turns black into light grey in the dark theme, so no colour is set twice.
+    """
+    plt.rcParams.update(
+        {
+            "figure.figsize": (6.4, 3.2), "figure.dpi": 110, "savefig.dpi": 160, "savefig.transparent": True,
+            "figure.facecolor": "none", "axes.facecolor": "none", "axes.spines.top": False,
+            "axes.spines.right": False, "axes.grid": False, "font.size": 10.5, "legend.frameon": False,
+            "lines.linewidth": 1.8, "figure.constrained_layout.use": True, "svg.fonttype": "path",
+            "svg.hashsalt": "gansrc",
+            "axes.prop_cycle": plt.cycler(color=[P_G["color"], D["color"], ACCENT, "#8a6d3b", "#6f42c1", "#555555"]),
+        }
+    )  # fmt: skip
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:  # not in a notebook
+        return
+    set_matplotlib_formats("svg")
