@@ -1,0 +1,372 @@
+"""Recorded runs: train with checkpoints, resume, evaluate and reload, with everything a sceptic needs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from tqdm import tqdm
+
+import gansrc
+from gansrc import datasets, game, parzen, recipes
+from gansrc.datasets import Dataset
+from gansrc.recipes import Recipe
+
+EVALUATION_SEED = 2014
+"""Seed of every evaluation's samples; training draws from other streams."""
+N_SAMPLES, N_VALID = 10_000, 1_000
+"""The paper's evaluation: samples of G in the Parzen window, validation images that choose sigma (parzen_ll.py)."""
+FINE_SIGMAS = tuple(round(0.10 + 0.01 * i, 2) for i in range(20))
+"""A finer grid around the optimum, .10 to .29."""
+EVALUATE_EVERY = 5
+"""Epochs between two evaluations on validation images while training."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: `run.json`, `history.csv`, the last checkpoint, and `log_likelihood.npz` once evaluated."""
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json."""
+        try:
+            return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.folder} holds no run.json: give the folder of a run") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{self.folder / 'run.json'} cannot be read ({error}): restore it or train anew") from None
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe the run was made with, rebuilt from the record's own values."""
+        values = self.record["recipe"]
+        rules = {**values["rules"], "momentum": tuple(values["rules"]["momentum"])}
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return Recipe(**{**values, **lists, "rules": game.Rules(**rules), "sources": {}})
+
+    @cached_property
+    def history(self) -> dict[str, np.ndarray]:
+        """history.csv as float64 columns, nan where a row has no entry."""
+        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {key: np.array([float(row[key] or "nan") for row in rows]) for key in rows[0]} if rows else {}
+
+    @cached_property
+    def log_likelihood(self) -> dict[str, Float[np.ndarray, " t"]]:
+        """The test images' log-likelihoods, nats, float32: key "original" or "fine" for the two sigma grids."""
+        with np.load(self.folder / "log_likelihood.npz", allow_pickle=False) as file:
+            return dict(file)
+
+    def state(self) -> dict[str, Tensor]:
+        """The checkpoint's tensors. Raises ValueError if a file is missing, truncated or altered."""
+        state: dict[str, Tensor] = {}
+        for name, sha256 in self.record["checkpoint"]["sha256"].items():
+            file = self.folder / self.record["checkpoint"]["folder"] / name
+            if not file.exists():
+                raise FileNotFoundError(f"{file} is missing: restore it, or delete {self.folder} and train anew")
+            if _sha256(file) != sha256:
+                raise ValueError(f"{file} is corrupt (its checksum is not the record's): restore it, or train anew")
+            state |= load_file(file)
+        return state
+
+    def generator(self) -> nn.Module:
+        """The trained generator, on the CPU."""
+        recipe, d = self.recipe, self.record["data"]["dimension"]
+        net = recipes.networks.generator(recipe.z_dim, recipe.g_hidden, d, recipe.g_range, torch.Generator())
+        file = self.folder / self.record["checkpoint"]["folder"] / "generator.safetensors"
+        if not file.exists():
+            raise FileNotFoundError(f"{file} is missing: this record keeps no generator; train it anew")
+        if _sha256(file) != self.record["checkpoint"]["sha256"][file.name]:
+            raise ValueError(f"{file} is corrupt (its checksum is not the record's): restore it, or train anew")
+        net.load_state_dict({k.removeprefix("generator."): v for k, v in load_file(file).items()})
+        return net.eval()
+
+    def samples(self, n: int = N_SAMPLES, seed: int = EVALUATION_SEED) -> Float[Tensor, "n d"]:
+        """n samples of the trained generator; the same seed gives the same samples."""
+        return game.sample(self.generator(), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
+
+
+def train(
+    recipe: Recipe, out: Path, *, epochs: int | None = None, seed: int = 0, device: str = "cpu", data: str | None = None
+) -> Run:
+    """Train a recipe into the folder `out`, or go on where a run there stopped; return the record.
+
+    epochs: total length, the recipe's by default; a finished run is prolonged by asking for more. Ctrl-C saves and
+    stops; after a kill -9 the last checkpoint (at most a minute old, or an epoch) is taken up. Raises ValueError or
+    OSError, one line, if the folder, the device or the data cannot be used; nothing there is overwritten then.
+    """
+    epochs = recipe.epochs if epochs is None else epochs
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    where = _device(device)
+    previous = _previous(out, recipe, seed)
+    dataset = datasets.load(data or recipe.data)
+    if len(dataset.train) < recipe.rules.batch_size:
+        raise ValueError(f"{dataset.source} has {len(dataset.train)} training images, one batch is {recipe.rules.batch_size}: give more")
+    match = recipe.game(dataset.train, seed, where)
+    rows: list[dict[str, float | str]] = []
+    record = {
+        "recipe": recipe.values(), "seed": seed, "data": _describe(dataset), "epochs": 0, "updates": 0, "seconds": 0.0,
+        "sessions": [],
+    }  # fmt: skip
+    if previous:
+        record = previous.record
+        if record["data"]["sha256"] != dataset.sha256:
+            raise ValueError(f"{out} was trained on other data ({record['data']['source']}): choose another --out")
+        match.load_state({k: v.to(where) if k != "rng" else v for k, v in previous.state().items()}, record["updates"])
+        with (out / "history.csv").open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if float(row["updates"]) <= record["updates"]]
+    per_epoch = len(dataset.train) // (recipe.rules.batch_size * recipe.rules.k)
+    record["sessions"].append({"from_update": record["updates"], **provenance(where)})
+    _train_until(match, dataset, out, record, rows, epochs * per_epoch, per_epoch)
+    return Run(out)
+
+
+def _train_until(
+    match: game.Game, dataset: Dataset, out: Path, record: dict[str, Any], rows: list[dict[str, Any]],
+    last_update: int, per_epoch: int,
+) -> None:  # fmt: skip
+    """Play to `last_update`, a history row an epoch, a checkpoint a minute, a grid of samples now and then."""
+    train_data = dataset.train.to(match.rng.device)
+    valid = dataset.valid[:N_VALID].to(match.rng.device)
+    before, start, saved = record["seconds"], time.monotonic(), time.monotonic()
+    parts: list[tuple[int, dict[str, float]]] = []
+    bar = tqdm(total=last_update, initial=match.updates, unit="update", smoothing=0.05, disable=None)
+    with _stop_requested() as stop, bar:
+        while match.updates < last_update and not stop():
+            in_epoch = match.updates % per_epoch
+            n = min(10, per_epoch - in_epoch, last_update - match.updates)
+            parts.append((n, match.play(train_data, n)))
+            bar.update(n)
+            bar.set_postfix(V=f"{parts[-1][1]['value']:.3f}", G=f"{parts[-1][1]['g_cost']:.3f}", refresh=False)
+            if match.updates % per_epoch == 0:
+                epoch = match.updates // per_epoch
+                seconds = before + time.monotonic() - start
+                rows.append(_row(match, parts, epoch, seconds, valid, dataset.image_shape, out))
+                parts = []
+                if time.monotonic() - saved > 60 or match.updates >= last_update:
+                    _save(match, out, record, rows, per_epoch, seconds)
+                    saved = time.monotonic()
+        stopped = match.updates < last_update
+    if stopped:
+        _save(match, out, record, rows, per_epoch, before + time.monotonic() - start)
+        print(f"stopped after {match.updates} of {last_update} updates: the same command goes on from there", file=sys.stderr)
+        raise KeyboardInterrupt
+
+
+def _row(
+    match: game.Game, parts: list[tuple[int, dict[str, float]]], epoch: int, seconds: float,
+    valid: Tensor, image_shape: tuple[int, ...], out: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """A line of history: means over the epoch, and every few epochs the validation log-likelihood."""
+    total = sum(n for n, _ in parts) or 1
+    row: dict[str, Any] = {"epoch": epoch, "updates": match.updates, "seconds": round(seconds, 1)}
+    for key in ("value", "g_cost", "d_real", "d_fake"):
+        row[key] = f"{sum(n * means[key] for n, means in parts) / total:.6g}"
+    row |= {"learning_rate": f"{match.learning_rate:.6g}", "momentum": f"{match.momentum:.6g}"}
+    row |= dict.fromkeys(("valid_original", "sigma_original", "valid_fine", "sigma_fine"), "")
+    if epoch % EVALUATE_EVERY == 0 or epoch == 1:
+        rng = torch.Generator(match.rng.device).manual_seed(EVALUATION_SEED)
+        samples = game.sample(match.generator, match.noise, N_SAMPLES, rng)
+        for grid, sigmas in (("original", parzen.SIGMAS), ("fine", FINE_SIGMAS)):
+            means = parzen.log_likelihood(samples, valid, sigmas).mean(0)
+            row |= {f"valid_{grid}": f"{means.max():.3f}", f"sigma_{grid}": f"{sigmas[means.argmax()]:.4f}"}
+        save_grid(samples[:100], image_shape, out / "samples.png")
+    return row
+
+
+def evaluate(folder: Path) -> dict[str, Any]:
+    """Score a run's generator by the paper's Parzen estimator on validation and test images; keep it in the record.
+
+    Sigma comes from validation images alone, once from the original grid, once from the fine one.
+    """
+    run = Run(folder)
+    dataset = datasets.load(run.record["data"]["load"])
+    if dataset.sha256 != run.record["data"]["sha256"]:
+        raise ValueError(f"{folder} was trained on {run.record['data']['source']}, found {dataset.source}: set GANSRC_DATA")
+    samples = run.samples()
+    result: dict[str, Any] = {"updates": run.record["updates"], "samples": N_SAMPLES, "seed": EVALUATION_SEED}
+    points = {}
+    for grid, sigmas in (("original", parzen.SIGMAS), ("fine", FINE_SIGMAS)):
+        score = parzen.score(samples, dataset.valid[:N_VALID], dataset.test, sigmas)
+        points[grid] = score.log_likelihoods.to(torch.float32).numpy()
+        result[grid] = {"mean": score.mean, "standard_error": score.standard_error, "sigma": score.sigma}
+    np.savez(folder / "log_likelihood.npz", **points)
+    _write_json(folder / "run.json", run.record | {"evaluation": result})
+    return result
+
+
+def recorded(root: Path) -> Iterator[Run]:
+    """Every run folder below `root`, by name."""
+    for file in sorted(root.glob("*/run.json")):
+        yield Run(file.parent)
+
+
+def save_grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...], file: Path) -> None:
+    """Write up to 100 images in [0, 1] as a picture of 10 columns; rows that are no grey images are left out."""
+    if len(image_shape) != 2:
+        return
+    from torchvision.utils import save_image
+
+    save_image(images.cpu().reshape(-1, 1, *image_shape), file, nrow=10, padding=2, pad_value=0.5)
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Code version, package versions, device and date of a piece of work."""
+    here = Path(gansrc.__file__).parent
+    source = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(here.rglob("*.py")))).hexdigest()
+    git = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    packages = {}
+    for name in ("torch", "torchvision", "numpy", "scipy", "safetensors"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "absent"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"), "gansrc": gansrc.__version__,
+        "commit": git.stdout.strip(), "source_sha256": source, "python": platform.python_version(), "packages": packages,
+        "device": str(device), "device_name": name, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
+    }  # fmt: skip
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device {name!r}: give cpu, cuda or mps") from None
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(device.type, False):
+        raise ValueError(f"device {name!r} is not available here: use --device cpu")
+    return device
+
+
+def _previous(out: Path, recipe: Recipe, seed: int) -> Run | None:
+    """The run to go on with in `out`, None for a new or empty folder; ValueError for anything else there."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".writable").touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write to {out} ({error.strerror}): choose another --out") from None
+    if not (out / "run.json").exists():
+        if any(out.iterdir()) and not set(p.name for p in out.iterdir()) <= {"samples.png"}:
+            raise ValueError(f"{out} is not empty and holds no run: choose another --out")
+        return None
+    run = Run(out)
+    values = json.loads(json.dumps(recipe.values()))
+    if run.record["recipe"] != values or run.record["seed"] != seed:
+        raise ValueError(
+            f"{out} holds a run of recipe {run.record['recipe']['name']!r} with seed {run.record['seed']} or other"
+            f" values, not {recipe.name!r} with seed {seed}: choose another --out"
+        )
+    return run
+
+
+def _save(match: game.Game, out: Path, record: dict[str, Any], rows: list[dict[str, Any]], per_epoch: int, seconds: float) -> None:
+    """Write a new checkpoint, then point run.json to it, then drop the old one: a kill at any moment leaves one whole."""
+    folder = out / f"checkpoint-{match.updates}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    files: dict[str, dict[str, Tensor]] = {"generator": {}, "discriminator": {}, "momentum": {}}
+    for key, tensor in match.state().items():
+        files.get(key.split(".")[0], files["momentum"])[key] = tensor.cpu().contiguous()
+    for name, tensors in files.items():
+        save_file(tensors, folder / f"{name}.safetensors")
+    old = (record.get("checkpoint") or {}).get("folder")
+    record |= {"updates": match.updates, "epochs": match.updates // per_epoch, "seconds": round(seconds, 1)}
+    record["checkpoint"] = {"folder": folder.name, "sha256": {p.name: _sha256(p) for p in sorted(folder.iterdir())}}
+    record.pop("evaluation", None)
+    if rows:
+        _write_csv(out / "history.csv", rows)
+    _write_json(out / "run.json", record)
+    if old and old != folder.name:
+        shutil.rmtree(out / old, ignore_errors=True)
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    load = "mnist" if dataset.name.startswith("mnist") else dataset.source
+    sizes = {part: len(getattr(dataset, part)) for part in ("train", "valid", "test")}
+    return {
+        "name": dataset.name, "load": load, "source": dataset.source, "complete": dataset.complete, **sizes,
+        "dimension": dataset.train.shape[1], "image_shape": list(dataset.image_shape), "sha256": dataset.sha256,
+    }  # fmt: skip
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    _replace(file, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+
+
+def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    _replace(file, write)
+
+
+def _replace(file: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the file, then put it in its place in one step."""
+    temporary = file.with_name(file.name + ".part")
+    write(temporary)
+    os.replace(temporary, file)
+
+
+@contextmanager
+def _stop_requested() -> Iterator[Callable[[], bool]]:
+    """Within the block Ctrl-C and SIGTERM only set a flag, which the returned function reads."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    try:
+        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: no signals to catch
+        old = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
