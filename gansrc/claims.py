@@ -1,26 +1,26 @@
 """The claims of the paper: figures that the chapters hand over, rules on them, verdicts.
 
-A chapter calls `evidence("T3", worst_error=...)`. The figures stay in the output of that cell, and nowhere else:
-whoever reads the executed notebook (the book's claims page does) finds them with `collect`, reads the rows
-of `book/claims.yml` with `read_claims` and judges each row with `verdict`.
+A chapter calls `evidence("T3", worst_error=...)`. The figures stay in the output of that cell, in the very tag
+that shows them, and nowhere else. `collect` finds them in executed notebooks, `collect_html` in pieces of their
+HTML. `read_claims` reads the rows of `book/claims.yml`; `verdict` judges a row by its figures.
 """
 
 from __future__ import annotations
 
 import ast
 import html
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
-
-MIME = "application/vnd.gansrc.evidence+json"
-"""Media type under which a notebook output carries the raw figures."""
+from xml.etree import ElementTree
 
 Value = float | int | bool | str
-Figures = Mapping[str, Value]
 Kind = Literal["agrees", "agrees, with a restriction", "does not agree", "not computed in this build"]
+
+_TAG = '<div class="evidence"'
 
 # What a rule may be made of: names, constants, arithmetic, comparisons, and / or / not. No calls, no attributes.
 _ALLOWED = (
@@ -31,10 +31,10 @@ _ALLOWED = (
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of `book/claims.yml`: a statement of the paper and the rule that our figures must meet.
+    """One row of `book/claims.yml`: a statement of the paper, and the rule that our figures must meet.
 
-    `shown` is a format string over the figures. `holds` and `fails` are the words for either outcome. `restriction`
-    says what the printed statement needs to be true, and is left out where it needs nothing.
+    `page` is the chapter that computes the figures, `shown` a format string over them; `holds` and `fails` are the
+    words for either outcome. `restriction` says what the printed statement lacks to be true, if it lacks anything.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a claim fared: its kind, our figures in words, and what to say about them."""
+    """How a claim fared: its kind, our figures in words, and what there is to say about them."""
 
     kind: Kind
     shown: str
@@ -59,14 +59,15 @@ class Verdict:
 def evidence(claim: str, **figures: float | int | bool | str) -> None:
     """Hand the figures that bear on a claim to the book's claims page, and show them on one line.
 
-    In a notebook the raw numbers stay in the output of the cell, under the media type `MIME`. Elsewhere the
-    line is printed. Raises ValueError for a figure that is not finite, TypeError for one that is no plain number
-    or text (`float(x)` makes one of a tensor).
+    In a notebook the line is HTML whose tag carries the raw figures; elsewhere the line is printed. Raises
+    ValueError for a figure that is not finite, TypeError for one that is no plain number or text.
     """
     if not figures:
-        raise ValueError(f"evidence for {claim} needs at least one figure, got none: evidence({claim!r}, error=...)")
-    checked = {name: _checked(f"{claim}.{name}", value) for name, value in figures.items()}
-    line = ", ".join(f"{name} = {_short(value)}" for name, value in checked.items())
+        raise ValueError(f"evidence for {claim} needs a figure, got none: evidence({claim!r}, error=...)")
+    for name, value in figures.items():
+        _check(f"{claim}.{name}", value)
+    shown = (f"{name} = {v:.3g}" if isinstance(v, float) else f"{name} = {v}" for name, v in figures.items())
+    line = ", ".join(shown)
     try:
         from IPython import get_ipython
         from IPython.display import display
@@ -77,84 +78,95 @@ def evidence(claim: str, **figures: float | int | bool | str) -> None:
     if not in_notebook:
         print(f"{claim} · {line}")
         return
-    row = f'<div class="evidence"><b>{html.escape(claim)}</b> {html.escape(line)}</div>'
-    display(
-        {"text/plain": f"{claim} · {line}", "text/html": row, MIME: {"claim": claim, "figures": checked}}, raw=True
-    )
+    tag = f'{_TAG} data-claim="{html.escape(claim)}" data-figures="{html.escape(json.dumps(figures))}">'
+    row = f"{tag}<b>{html.escape(claim)}</b> {html.escape(line)}</div>"
+    display({"text/plain": f"{claim} · {line}", "text/html": row}, raw=True)
 
 
 def collect(notebooks: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Value]]:
     """Gather from executed notebooks (nbformat 4) every figure given as evidence: claim -> name -> value.
 
-    Raises ValueError when one figure is given twice, or is not finite.
+    Raises ValueError as `collect_html` does.
+    """
+    outputs = (out for notebook in notebooks for cell in notebook["cells"] for out in cell.get("outputs", ()))
+    return collect_html(out.get("data", {}).get("text/html", "") for out in outputs)
+
+
+def collect_html(pieces: Iterable[str]) -> dict[str, dict[str, Value]]:
+    """Gather the evidence from pieces of HTML, one an output; pieces that hold none are passed over.
+
+    Raises ValueError when a figure is given twice, or is not finite.
     """
     found: dict[str, dict[str, Value]] = {}
-    outputs = (out for nb in notebooks for cell in nb["cells"] for out in cell.get("outputs", ()))
-    for bundle in (out["data"][MIME] for out in outputs if MIME in out.get("data", {})):
-        known = found.setdefault(bundle["claim"], {})
-        for name, value in bundle["figures"].items():
+    for tag in (ElementTree.fromstring(piece) for piece in pieces if piece.startswith(_TAG)):
+        claim = tag.attrib["data-claim"]
+        known = found.setdefault(claim, {})
+        for name, value in json.loads(tag.attrib["data-figures"]).items():
             if name in known:
-                raise ValueError(f"figure {bundle['claim']}.{name} is given twice: give each cell's its own name")
-            known[name] = _checked(f"{bundle['claim']}.{name}", value)
+                raise ValueError(f"figure {claim}.{name} is given twice: give each its own name")
+            _check(f"{claim}.{name}", value)
+            known[name] = value
     return found
 
 
 def read_claims(path: Path) -> list[Claim]:
-    """Read the rows of a claims file (YAML, a list of mappings with the fields of `Claim`).
+    """Read the rows of a claims file: YAML, a list of mappings whose keys are the fields of `Claim`.
 
-    Raises ValueError for an unknown, missing or empty field, a rule that does not parse and an id that occurs twice.
+    Raises ValueError for an unknown, missing or empty field, a rule that does not parse, an id that occurs twice.
     """
-    import yaml  # only the book needs it: training machines may lack it
+    import yaml  # only the book needs it; the machine that trains may lack it
 
     known = {field.name for field in fields(Claim)}
-    claims: list[Claim] = []
+    claims: dict[str, Claim] = {}
     for row in yaml.safe_load(path.read_text(encoding="utf-8")):
-        label = row.get("id", "a row without id")
+        label = f"{path.name}: {row.get('id', 'a row without id')}"
         if extra := sorted(set(row) - known):
-            raise ValueError(f"{path.name}: {label} has unknown field {extra[0]!r}: take one of {sorted(known)}")
-        if gone := sorted(name for name in known - {"restriction"} if not str(row.get(name) or "").strip()):
-            raise ValueError(f"{path.name}: {label} lacks field {gone[0]!r}: write it, quoted")
+            raise ValueError(f"{label} has the unknown field {extra[0]!r}: the fields are {sorted(known)}")
+        if empty := sorted(name for name in known - {"restriction"} if not str(row.get(name) or "").strip()):
+            raise ValueError(f"{label} lacks the field {empty[0]!r}: write it")
         claim = Claim(**{name: str(text).strip() for name, text in row.items()})
-        if any(claim.id == other.id for other in claims):
-            raise ValueError(f"{path.name}: {label} occurs twice: keep one row")
+        if claim.id in claims:
+            raise ValueError(f"{label} occurs twice: keep one row")
         _parse(claim.rule)
-        claims.append(claim)
-    return claims
+        claims[claim.id] = claim
+    return list(claims.values())
 
 
-def evaluate(rule: str, figures: Figures) -> bool:
+def evaluate(rule: str, figures: Mapping[str, Value]) -> bool:
     """Apply a rule such as `worst_error <= 1e-12 and pairs >= 8` to figures.
 
-    Raises ValueError when the rule names a figure that is not there, holds more than arithmetic and comparisons,
-    or does not end in true or false.
+    Raises ValueError when the rule names a figure that is missing or not finite, holds anything but arithmetic and
+    comparisons, or ends in something else than true or false.
     """
     tree = _parse(rule)
     for name in (node.id for node in ast.walk(tree) if isinstance(node, ast.Name)):
         if name not in figures:
-            raise ValueError(f"rule {rule!r} needs figure {name!r}, got {sorted(figures)}: add it to the evidence")
-        _checked(name, figures[name])
+            raise ValueError(f"rule {rule!r} needs the figure {name!r}, got {sorted(figures)}: hand it over")
+        _check(name, figures[name])
     try:
-        # Safe: _parse let through nothing but names, constants and operators, and there are no built-ins.
+        # Safe: _parse lets nothing through but names, constants and operators, and there are no built-ins.
         outcome = eval(compile(tree, "<rule>", "eval"), {"__builtins__": {}}, dict(figures))
     except (TypeError, ZeroDivisionError) as error:
-        raise ValueError(f"rule {rule!r} cannot be applied to {dict(figures)}: {error}") from error
+        raise ValueError(f"rule {rule!r} does not fit the figures {dict(figures)}: {error}") from error
     if not isinstance(outcome, bool):
         raise ValueError(f"rule {rule!r} must be true or false, got {outcome!r}: compare it with something")
     return outcome
 
 
-def verdict(claim: Claim, figures: Figures | None) -> Verdict:
-    """Judge one claim by its figures; without any, say that it was not computed.
+def verdict(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
+    """Judge a claim by its figures; without any, say that it was not computed.
 
-    Raises ValueError as `evaluate` does, and when `shown` names a figure that is not there.
+    Raises ValueError as `evaluate` does, and when `shown` names a figure that is missing.
     """
     if not figures:
-        return Verdict("not computed in this build", "", "No figure for this claim was handed over.")
+        return Verdict(
+            "not computed in this build", "", "No chapter of this build hands over a figure for it."
+        )
     holds = evaluate(claim.rule, figures)
     try:
         shown = claim.shown.format(**figures)
-    except KeyError as error:
-        raise ValueError(f"{claim.id}: shown needs figure {error}, got {sorted(figures)}: add it") from error
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{claim.id}: {claim.shown!r} does not fit {sorted(figures)}: {error}") from error
     if not holds:
         return Verdict("does not agree", shown, claim.fails)
     return Verdict("agrees, with a restriction" if claim.restriction else "agrees", shown, claim.holds)
@@ -167,17 +179,13 @@ def _parse(rule: str) -> ast.Expression:
         raise ValueError(f"rule {rule!r} does not parse: {error.msg}") from error
     for node in ast.walk(tree):
         if not isinstance(node, _ALLOWED):
-            raise ValueError(f"rule {rule!r} holds {type(node).__name__}: only names, numbers, + - * /, comparisons")
+            kind = type(node).__name__
+            raise ValueError(f"rule {rule!r} holds a {kind}: use names, numbers, + - * /, comparisons")
     return tree
 
 
-def _checked(name: str, value: Value) -> Value:
-    if not isinstance(value, bool | int | float | str):
+def _check(name: str, value: Value) -> None:
+    if not isinstance(value, Value):
         raise TypeError(f"{name} must be a plain number or text, got {type(value).__name__}: pass float(...)")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}: hand over a finite figure")
-    return value
-
-
-def _short(value: Value) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
