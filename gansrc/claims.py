@@ -1,8 +1,8 @@
 """The claims of the paper: figures that the chapters hand over, rules on them, verdicts.
 
-A chapter calls `evidence("T3", worst_error=...)`. The figures stay in the output of that cell, in the very tag
-that shows them, and nowhere else. `collect` finds them in executed notebooks, `collect_html` in pieces of their
-HTML. `read_claims` reads the rows of `book/claims.yml`; `verdict` judges a row by its figures.
+A chapter calls `evidence("T3", worst_error=...)`. The figures stay in the output of that cell, in the very
+tag that shows them, and nowhere else. `collect` finds them in executed notebooks, `collect_html` in pieces
+of their HTML. `read_claims` reads the rows of `book/claims.yml`; `verdict` judges a row by its figures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Kind = Literal["agrees", "agrees, with a restriction", "does not agree", "not co
 
 _TAG = '<div class="evidence"'
 
-# What a rule may be made of: names, constants, arithmetic, comparisons, and / or / not. No calls, no attributes.
+# What a rule may be made of: names, constants, arithmetic, comparisons, and / or / not. No calls.
 _ALLOWED = (
     ast.Expression, ast.Name, ast.Load, ast.Constant, ast.BoolOp, ast.And, ast.Or, ast.Compare, ast.cmpop,
     ast.UnaryOp, ast.Not, ast.USub, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div,
@@ -33,8 +33,8 @@ _ALLOWED = (
 class Claim:
     """One row of `book/claims.yml`: a statement of the paper, and the rule that our figures must meet.
 
-    `page` is the chapter that computes the figures, `shown` a format string over them; `holds` and `fails` are the
-    words for either outcome. `restriction` says what the printed statement lacks to be true, if it lacks anything.
+    `page` is the chapter that computes the figures, `shown` a format string over them; `holds` and `fails` are
+    the words for either outcome. `restriction` says what the printed statement lacks to be true, if anything.
     """
 
     id: str
@@ -112,7 +112,7 @@ def collect_html(pieces: Iterable[str]) -> dict[str, dict[str, Value]]:
 def read_claims(path: Path) -> list[Claim]:
     """Read the rows of a claims file: YAML, a list of mappings whose keys are the fields of `Claim`.
 
-    Raises ValueError for an unknown, missing or empty field, a rule that does not parse, an id that occurs twice.
+    Raises ValueError for an unknown, missing or empty field, a rule that does not parse, a repeated id.
     """
     import yaml  # only the book needs it; the machine that trains may lack it
 
@@ -135,8 +135,8 @@ def read_claims(path: Path) -> list[Claim]:
 def evaluate(rule: str, figures: Mapping[str, Value]) -> bool:
     """Apply a rule such as `worst_error <= 1e-12 and pairs >= 8` to figures.
 
-    Raises ValueError when the rule names a figure that is missing or not finite, holds anything but arithmetic and
-    comparisons, or ends in something else than true or false.
+    Raises ValueError when the rule names a figure that is missing or not finite, holds anything but arithmetic
+    and comparisons, or ends in something else than true or false.
     """
     tree = _parse(rule)
     for name in (node.id for node in ast.walk(tree) if isinstance(node, ast.Name)):
@@ -159,9 +159,7 @@ def verdict(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
     Raises ValueError as `evaluate` does, and when `shown` names a figure that is missing.
     """
     if not figures:
-        return Verdict(
-            "not computed in this build", "", "No chapter of this build hands over a figure for it."
-        )
+        return Verdict("not computed in this build", "", "No chapter hands over a figure for it.")
     holds = evaluate(claim.rule, figures)
     try:
         shown = claim.shown.format(**figures)
@@ -186,6 +184,6 @@ def _parse(rule: str) -> ast.Expression:
 
 def _check(name: str, value: Value) -> None:
     if not isinstance(value, Value):
-        raise TypeError(f"{name} must be a plain number or text, got {type(value).__name__}: pass float(...)")
+        raise TypeError(f"{name} must be a plain number or text, got {value!r}: make it float(...)")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}: hand over a finite figure")
