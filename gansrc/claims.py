@@ -33,8 +33,8 @@ _ALLOWED = (
 class Claim:
     """One row of `book/claims.yml`: a statement of the paper, and the rule that our figures must meet.
 
-    `page` is the chapter that computes the figures, `shown` a format string over them; `holds` and `fails` are
-    the words for either outcome. `restriction` says what the printed statement lacks to be true, if anything.
+    `page` is the chapter that computes the figures, `shown` a format string over them; `holds` and `fails`
+    are the words for either outcome. `restriction` says what the printed statement lacks to be true, if anything.
     """
 
     id: str
@@ -135,7 +135,7 @@ def read_claims(path: Path) -> list[Claim]:
 def evaluate(rule: str, figures: Mapping[str, Value]) -> bool:
     """Apply a rule such as `worst_error <= 1e-12 and pairs >= 8` to figures.
 
-    Raises ValueError when the rule names a figure that is missing or not finite, holds anything but arithmetic
+    Raises ValueError when the rule names a figure that is missing or not finite, holds more than arithmetic
     and comparisons, or ends in something else than true or false.
     """
     tree = _parse(rule)
