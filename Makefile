@@ -1,0 +1,43 @@
+# The book and its tests, from python3 (3.11 or later) and make alone. `make help` lists what there is.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/installed
+
+# By default a thread that waits spins: on a busy machine that makes training tens of times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint serve references clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
+
+book: $(READY) ## Run every chapter whose code, data or records changed, and write the book to _build/html
+	$(BIN)/jupyter-book build -W -n --keep-going .
+	@echo "Open $(CURDIR)/_build/html/index.html"
+
+test: $(READY) ## Run the unit tests and every cell of every chapter
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax book tests
+
+lint: $(READY) ## Check style and spelling
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+
+serve: book ## Serve the book at http://localhost:8000 (some parts need a server)
+	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000
+
+references: $(READY) ## Run the chapters again and store the outputs that the tests compare
+	$(BIN)/python tests/write_references.py
+
+clean: ## Delete the built book and the outputs it keeps
+	rm -rf _build
+
+setup: $(READY) ## Only make .venv and install into it
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or later, or run make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gansrc needs Python 3.11 or later, got %d.%d: run make PYTHON=/path/to/python3" % sys.version_info[:2])'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	@touch $@

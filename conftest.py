@@ -1,0 +1,52 @@
+"""Chapters as tests: `pytest --nbval-lax book` runs every cell of every MyST chapter, as nbval does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+try:
+    import jupytext
+    import nbformat
+    from nbval.plugin import IPyNbFile
+except ImportError:  # without Jupyter the unit tests still run
+    IPyNbFile = object
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait shall not spin
+
+ROOT = Path(__file__).parent
+CHECKED = "nbval-check-output"
+
+
+def read_chapter(path: Path) -> nbformat.NotebookNode:
+    """Read a chapter; its cells tagged `nbval-check-output` get their outputs from tests/reference."""
+    notebook = jupytext.read(path)
+    checked = [cell for cell in notebook.cells if CHECKED in cell.metadata.get("tags", [])]
+    reference = (ROOT / "tests/reference" / path.relative_to(ROOT / "book")).with_suffix(".ipynb")
+    stored = nbformat.read(reference, as_version=4).cells if reference.exists() else []
+    if [cell.source for cell in checked] != [cell.source for cell in stored]:
+        name = reference.relative_to(ROOT)
+        raise pytest.Collector.CollectError(f"{name} lacks the tagged cells of {path}: make references")
+    for cell, kept in zip(checked, stored, strict=True):
+        cell.outputs, cell.execution_count = kept.outputs, 0  # nbval compares only cells with a count
+    return notebook
+
+
+class Chapter(IPyNbFile):
+    """A chapter in MyST Markdown, read where nbval expects a notebook."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        notebook = read_chapter(self.path)
+        with patch("nbval.plugin.nbformat.read", lambda *args, **kwargs: notebook):
+            return list(super().collect())
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Chapter | None:
+    if not parent.config.getoption("nbval_lax", False) or file_path.suffix != ".md":
+        return None
+    has_cells = "format_name: myst" in file_path.read_text(encoding="utf-8")[:300]
+    return Chapter.from_parent(parent, path=file_path) if has_cells else None
