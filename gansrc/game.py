@@ -18,12 +18,15 @@ from torch.nn.functional import logsigmoid
 class Rules:
     """How the game is played.
 
-    order: "alternating" (Algorithm 1: D moves, then G against the new D) or "simultaneous" (the authors' code: one
+    order: "alternating" (Algorithm 1: D moves, then G against the new D) or "simultaneous" (the authors'
+    code: one
         forward pass, both gradients taken before either net moves, D's dropout masks shared).
     k: steps of D for one of G. saturating: G descends log(1 - D(G(z))), else it ascends log D(G(z)).
     d_cost: factor on D's cost; the authors' code has 1/2.
-    batch_size: m of Algorithm 1. learning_rate, decay, min_learning_rate: after every update the rate is divided by
-        `decay`, down to the floor. momentum: its first and last value, linear from epoch 1 to `momentum_epochs`.
+    batch_size: m of Algorithm 1. learning_rate, decay, min_learning_rate: after every update the rate is
+    divided by
+        `decay`, down to the floor. momentum: its first and last value, linear from epoch 1 to
+        `momentum_epochs`.
     """
 
     order: Literal["alternating", "simultaneous"] = "alternating"
@@ -53,16 +56,17 @@ def minibatch_value(real: Float[Tensor, " m"], fake: Float[Tensor, " m"]) -> Flo
 
 
 def generator_cost(fake: Float[Tensor, " m"], saturating: bool) -> Float[Tensor, ""]:
-    """What G descends, in nats: log(1 - D(G(z))) of eq. (1), or -log D(G(z)), the non-saturating cost of section 3."""
+    """What G descends, nats: log(1 - D(G(z))) of eq. (1), or section 3's non-saturating -log D(G(z))."""
     return logsigmoid(-fake).mean() if saturating else -logsigmoid(fake).mean()
 
 
 class Game:
     """A generator and a discriminator at play.
 
-    generator: codes (n, ...) to samples. discriminator: samples to logits (n,). Layers that mix the examples of a
-    batch (batch normalisation) see data and samples together. noise: p_z; its tensors say on which device codes are
-    drawn. rng: the stream that every draw of the game comes from: batches, codes, dropout masks.
+    generator: codes (n, ...) to samples. discriminator: samples to logits (n,). Layers that mix the examples
+    of a batch (batch normalisation) see data and samples together. noise: p_z; its tensors say on which
+    device codes are drawn. rng: the stream that every draw of the game comes from: batches, codes, dropout
+    masks.
     """
 
     def __init__(
@@ -75,25 +79,32 @@ class Game:
     ) -> None:
         self.generator, self.discriminator, self.noise = generator, discriminator, noise
         self.rules, self.rng, self.updates = rules, rng, 0
-        self.velocity = {net: [torch.zeros_like(p) for p in net.parameters()] for net in (generator, discriminator)}
+        self.velocity = {
+            net: [torch.zeros_like(p) for p in net.parameters()] for net in (generator, discriminator)
+        }
 
     def play(self, data: Float[Tensor, "n *shape"], updates: int) -> dict[str, float]:
-        """Play `updates` rounds of Algorithm 1 on `data`; return their mean value V, G's cost, D(x) and D(G(z)).
+        """Play `updates` rounds of Algorithm 1 on `data`; return the means of V, G's cost, D(x) and D(G(z)).
 
-        Interrupted between two calls and continued from the same state, it gives bit for bit what one call gives.
+        Interrupted between two calls and continued from the same state, it gives bit for bit what one call
+        gives.
         """
         if len(data) < self.rules.batch_size:
             raise ValueError(f"batch_size {self.rules.batch_size} needs as many examples, got {len(data)}")
         self.generator.train(), self.discriminator.train()
         total = torch.zeros(4, device=data.device)
-        batches = minibatches(data, self.rules.batch_size, self.rng.initial_seed(), self.updates * self.rules.k)
+        batches = minibatches(
+            data, self.rules.batch_size, self.rng.initial_seed(), self.updates * self.rules.k
+        )
         step = self.alternating_update if self.rules.order == "alternating" else self.simultaneous_update
         with drawing_from(self.rng):
             for _ in range(updates):
                 self.set_schedules(len(data) // self.rules.batch_size)
                 total += step(batches)
                 self.updates += 1
-        return dict(zip(("value", "g_cost", "d_real", "d_fake"), (total / max(updates, 1)).tolist(), strict=True))
+        return dict(
+            zip(("value", "g_cost", "d_real", "d_fake"), (total / max(updates, 1)).tolist(), strict=True)
+        )
 
     def alternating_update(self, batches: Iterator[Float[Tensor, "m *shape"]]) -> Float[Tensor, "4"]:
         """One iteration of Algorithm 1 as the paper has it, k steps of D and one of G."""
@@ -112,7 +123,7 @@ class Game:
         return report(value, cost, real, fake)
 
     def simultaneous_update(self, batches: Iterator[Float[Tensor, "m *shape"]]) -> Float[Tensor, "4"]:
-        """One update as the authors' code has it: the same samples and masks serve both costs, both nets move at once."""
+        """One update as the authors' code has it: one set of samples and masks, both nets move at once."""
         G, D, rules = self.generator, self.discriminator, self.rules
         x = next(batches)
         samples = G(self.noise.sample((len(x),)))
@@ -131,7 +142,7 @@ class Game:
 
     @torch.no_grad()
     def move(self, net: nn.Module, gradient: tuple[Tensor, ...]) -> None:
-        """Gradient step with momentum, learning rate inside the velocity: v <- m v - lr g; theta <- theta + v."""
+        """Gradient step with momentum, the rate inside the velocity: v <- m v - lr g; theta <- theta + v."""
         for theta, v, g in zip(net.parameters(), self.velocity[net], gradient, strict=True):
             v.mul_(self.momentum).add_(g, alpha=-self.learning_rate)
             theta.add_(v)
@@ -145,7 +156,7 @@ class Game:
         self.momentum = rules.momentum[0] + (rules.momentum[1] - rules.momentum[0]) * ramp
 
     def state(self) -> dict[str, Tensor]:
-        """Everything the next update depends on but the count of updates: weights, velocities, random stream."""
+        """What the next update depends on, but for the count of updates: weights, velocities, random stream."""
         state = {"rng": self.rng.get_state()}
         for name, net in (("generator", self.generator), ("discriminator", self.discriminator)):
             state |= {f"{name}.{key}": tensor for key, tensor in net.state_dict().items()}
@@ -154,11 +165,13 @@ class Game:
 
     @torch.no_grad()
     def load_state(self, state: dict[str, Tensor], updates: int) -> None:
-        """Continue from `state()`, taken after `updates` updates. Raises ValueError if it belongs to other networks."""
+        """Continue from `state()` as taken after `updates` updates; ValueError if it is of other networks."""
         own = self.state()
         wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
         if wrong:
-            raise ValueError(f"the saved state does not fit these networks: {wrong[0]!r} is missing, unknown or misshapen")
+            raise ValueError(
+                f"the saved state does not fit these networks: {wrong[0]!r} is missing, unknown or misshapen"
+            )
         for key, tensor in own.items():
             tensor.copy_(state[key])
         self.rng.set_state(state["rng"])
@@ -174,14 +187,17 @@ def report(
 
 
 def minibatches(data: Float[Tensor, "n *shape"], size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Endless minibatches (size, ...), from number `start` on: each epoch a shuffled pass, a last partial batch dropped.
+    """Endless minibatches (size, ...) from number `start` on: an epoch is a shuffled pass, a partial batch dropped.
 
-    The order of an epoch depends on `seed` and the epoch alone, so that any point of the sequence can be gone back to.
+    The order of an epoch depends on `seed` and the epoch alone, so that any point of the sequence can be gone
+    back to.
     """
     per_epoch = len(data) // size
     epoch, first = divmod(start, per_epoch)
     while True:
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed + 1_000_003 * (epoch + 1)))
+        order = torch.randperm(
+            len(data), generator=torch.Generator().manual_seed(seed + 1_000_003 * (epoch + 1))
+        )
         order = order.to(data.device)
         for i in range(first, per_epoch):
             yield data[order[i * size : (i + 1) * size]]
@@ -190,7 +206,7 @@ def minibatches(data: Float[Tensor, "n *shape"], size: int, seed: int, start: in
 
 @contextmanager
 def drawing_from(rng: torch.Generator) -> Iterator[None]:
-    """Within the block torch's default generator is `rng`'s stream, so layers such as nn.Dropout draw from it too.
+    """Within the block torch's default generator is `rng`'s stream: layers such as nn.Dropout draw from it too.
 
     The caller's own random state is untouched.
     """
@@ -212,6 +228,8 @@ def sample(
     training = generator.training
     generator.eval()
     with drawing_from(rng):
-        samples = torch.cat([generator(noise.sample((min(batch_size, n - i),))) for i in range(0, n, batch_size)])
+        samples = torch.cat(
+            [generator(noise.sample((min(batch_size, n - i),))) for i in range(0, n, batch_size)]
+        )
     generator.train(training)
     return samples

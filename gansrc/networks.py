@@ -54,8 +54,8 @@ def discriminator(
 ) -> nn.Sequential:
     """Discriminator of the MNIST experiment: pixels (n, in_features) to logits (n,); D(x) is their sigmoid.
 
-    Maxout layers of `pieces` pieces, dropout before every layer: a value is kept with probability `keep_input` or
-    `keep_hidden` and then divided by it. Weights uniform in ±`weight_range`, biases zero.
+    Maxout layers of `pieces` pieces, dropout before every layer: a value is kept with probability
+    `keep_input` or `keep_hidden` and then divided by it. Weights uniform in ±`weight_range`, biases zero.
     """
     layers: list[nn.Module] = []
     keep = keep_input
@@ -67,7 +67,7 @@ def discriminator(
 
 
 def init_uniform_(net: Net, weight_range: float, rng: torch.Generator) -> Net:
-    """Draw every weight of the net's linear layers uniformly from ±`weight_range`; set their biases to zero."""
+    """Draw the weights of the net's linear layers uniformly from ±`weight_range`; set their biases to zero."""
     for layer in net.modules():
         if isinstance(layer, nn.Linear):
             nn.init.uniform_(layer.weight, -weight_range, weight_range, generator=rng)
@@ -78,7 +78,8 @@ def init_uniform_(net: Net, weight_range: float, rng: torch.Generator) -> Net:
 def set_output_bias_(net: nn.Sequential, images: Float[Tensor, "n d"]) -> None:
     """Start a sigmoid output at the data's pixel means: the last bias becomes the logit of each mean.
 
-    `images` in [0, 1]. Means are kept within 1e-7 of 0 and 1, as a pixel that never varies has no finite logit.
+    `images` in [0, 1]. Means are kept within 1e-7 of 0 and 1, as a pixel that never varies has no finite
+    logit.
     """
     last = [layer for layer in net if isinstance(layer, nn.Linear)][-1]
     with torch.no_grad():

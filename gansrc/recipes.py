@@ -27,8 +27,10 @@ class Recipe:
     """One experiment: data, noise, both nets, the rules of the game, and where each value comes from.
 
     noise: "uniform" on [-sqrt(3), sqrt(3)] or "gaussian", unit variance both, in `z_dim` dimensions.
-    g_hidden, d_hidden: layer widths; d_pieces: maxout pieces a unit. g_range, d_range: weights start uniform in ±range.
-    output_bias: "marginals" starts G's output at the data's pixel means. keep_input, keep_hidden: dropout in D.
+    g_hidden, d_hidden: layer widths; d_pieces: maxout pieces a unit. g_range, d_range: weights start uniform
+    in ±range.
+    output_bias: "marginals" starts G's output at the data's pixel means. keep_input, keep_hidden: dropout in
+    D.
     epochs: default length. sources: a line for every field, those of `rules` included.
     """
 
@@ -50,7 +52,10 @@ class Recipe:
 
     def p_z(self, device: torch.device | str = "cpu") -> Distribution:
         """The noise prior p_z over codes (z_dim,)."""
-        edge, zero = torch.full((self.z_dim,), math.sqrt(3.0), device=device), torch.zeros(self.z_dim, device=device)
+        edge, zero = (
+            torch.full((self.z_dim,), math.sqrt(3.0), device=device),
+            torch.zeros(self.z_dim, device=device),
+        )
         if self.noise == "uniform":
             return Uniform(-edge, edge, validate_args=False)
         return Normal(zero, torch.ones_like(zero), validate_args=False)
@@ -140,7 +145,7 @@ MNIST_ALGORITHM_1 = dataclasses.replace(
         "d_cost": "Algorithm 1 of the paper: the full sum",
     },
 )
-"""The paper's text: alternating updates, D's full cost, fresh noise and masks for G; all else as in `mnist`."""
+"""The paper's text: alternating updates, D's full cost, fresh noise and masks for G; the rest is `mnist`."""
 
 RECIPES = {recipe.name: recipe for recipe in (MNIST, MNIST_ALGORITHM_1)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,10 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributions import Distribution
 from tqdm import tqdm
 
 import gansrc
@@ -39,7 +36,7 @@ from gansrc.recipes import Recipe
 EVALUATION_SEED = 2014
 """Seed of every evaluation's samples; training draws from other streams."""
 N_SAMPLES, N_VALID = 10_000, 1_000
-"""The paper's evaluation: samples of G in the Parzen window, validation images that choose sigma (parzen_ll.py)."""
+"""The original evaluation (parzen_ll.py): samples in the window, validation images that choose sigma."""
 FINE_SIGMAS = tuple(round(0.10 + 0.01 * i, 2) for i in range(20))
 """A finer grid around the optimum, .10 to .29."""
 EVALUATE_EVERY = 5
@@ -48,7 +45,7 @@ EVALUATE_EVERY = 5
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: `run.json`, `history.csv`, the last checkpoint, and `log_likelihood.npz` once evaluated."""
+    """A run folder: run.json, history.csv, the last checkpoint, and log_likelihood.npz once evaluated."""
 
     folder: Path
 
@@ -60,7 +57,9 @@ class Run:
         except FileNotFoundError:
             raise FileNotFoundError(f"{self.folder} holds no run.json: give the folder of a run") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{self.folder / 'run.json'} cannot be read ({error}): restore it or train anew") from None
+            raise ValueError(
+                f"{self.folder / 'run.json'} cannot be read ({error}): restore it or train anew"
+            ) from None
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -79,7 +78,7 @@ class Run:
 
     @cached_property
     def log_likelihood(self) -> dict[str, Float[np.ndarray, " t"]]:
-        """The test images' log-likelihoods, nats, float32: key "original" or "fine" for the two sigma grids."""
+        """The test images' log-likelihoods, nats, float32, by sigma grid: "original" and "fine"."""
         with np.load(self.folder / "log_likelihood.npz", allow_pickle=False) as file:
             return dict(file)
 
@@ -89,9 +88,13 @@ class Run:
         for name, sha256 in self.record["checkpoint"]["sha256"].items():
             file = self.folder / self.record["checkpoint"]["folder"] / name
             if not file.exists():
-                raise FileNotFoundError(f"{file} is missing: restore it, or delete {self.folder} and train anew")
+                raise FileNotFoundError(
+                    f"{file} is missing: restore it, or delete {self.folder} and train anew"
+                )
             if _sha256(file) != sha256:
-                raise ValueError(f"{file} is corrupt (its checksum is not the record's): restore it, or train anew")
+                raise ValueError(
+                    f"{file} is corrupt (its checksum is not the record's): restore it, or train anew"
+                )
             state |= load_file(file)
         return state
 
@@ -103,7 +106,9 @@ class Run:
         if not file.exists():
             raise FileNotFoundError(f"{file} is missing: this record keeps no generator; train it anew")
         if _sha256(file) != self.record["checkpoint"]["sha256"][file.name]:
-            raise ValueError(f"{file} is corrupt (its checksum is not the record's): restore it, or train anew")
+            raise ValueError(
+                f"{file} is corrupt (its checksum is not the record's): restore it, or train anew"
+            )
         net.load_state_dict({k.removeprefix("generator."): v for k, v in load_file(file).items()})
         return net.eval()
 
@@ -113,13 +118,20 @@ class Run:
 
 
 def train(
-    recipe: Recipe, out: Path, *, epochs: int | None = None, seed: int = 0, device: str = "cpu", data: str | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    data: str | None = None,
 ) -> Run:
     """Train a recipe into the folder `out`, or go on where a run there stopped; return the record.
 
-    epochs: total length, the recipe's by default; a finished run is prolonged by asking for more. Ctrl-C saves and
-    stops; after a kill -9 the last checkpoint (at most a minute old, or an epoch) is taken up. Raises ValueError or
-    OSError, one line, if the folder, the device or the data cannot be used; nothing there is overwritten then.
+    epochs: total length, the recipe's by default; a finished run is prolonged by asking for more. Ctrl-C
+    saves and stops; after a kill -9 the last checkpoint (at most a minute old, or an epoch) is taken up.
+    Raises ValueError or OSError, one line, if the folder, the device or the data cannot be used; nothing
+    there is overwritten then.
     """
     epochs = recipe.epochs if epochs is None else epochs
     if epochs < 1:
@@ -128,22 +140,29 @@ def train(
     previous = _previous(out, recipe, seed)
     dataset = datasets.load(data or recipe.data)
     if len(dataset.train) < recipe.rules.batch_size:
-        raise ValueError(f"{dataset.source} has {len(dataset.train)} training images, one batch is {recipe.rules.batch_size}: give more")
+        raise ValueError(
+            f"{dataset.source} has {len(dataset.train)} training images,"
+            f" one batch is {recipe.rules.batch_size}: give more"
+        )
     match = recipe.game(dataset.train, seed, where)
     rows: list[dict[str, float | str]] = []
     record = {
-        "recipe": recipe.values(), "seed": seed, "data": _describe(dataset), "epochs": 0, "updates": 0, "seconds": 0.0,
-        "sessions": [],
+        "recipe": recipe.values(), "seed": seed, "data": _describe(dataset),
+        "epochs": 0, "updates": 0, "seconds": 0.0, "legs": [],
     }  # fmt: skip
     if previous:
         record = previous.record
         if record["data"]["sha256"] != dataset.sha256:
-            raise ValueError(f"{out} was trained on other data ({record['data']['source']}): choose another --out")
-        match.load_state({k: v.to(where) if k != "rng" else v for k, v in previous.state().items()}, record["updates"])
+            raise ValueError(
+                f"{out} was trained on other data ({record['data']['source']}): choose another --out"
+            )
+        match.load_state(
+            {k: v.to(where) if k != "rng" else v for k, v in previous.state().items()}, record["updates"]
+        )
         with (out / "history.csv").open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if float(row["updates"]) <= record["updates"]]
     per_epoch = len(dataset.train) // (recipe.rules.batch_size * recipe.rules.k)
-    record["sessions"].append({"from_update": record["updates"], **provenance(where)})
+    record["legs"].append({"from_update": record["updates"], **provenance(where)})
     _train_until(match, dataset, out, record, rows, epochs * per_epoch, per_epoch)
     return Run(out)
 
@@ -152,7 +171,7 @@ def _train_until(
     match: game.Game, dataset: Dataset, out: Path, record: dict[str, Any], rows: list[dict[str, Any]],
     last_update: int, per_epoch: int,
 ) -> None:  # fmt: skip
-    """Play to `last_update`, a history row an epoch, a checkpoint a minute, a grid of samples now and then."""
+    """Play to `last_update`: a history row an epoch, a checkpoint a minute, a sample grid now and then."""
     train_data = dataset.train.to(match.rng.device)
     valid = dataset.valid[:N_VALID].to(match.rng.device)
     before, start, saved = record["seconds"], time.monotonic(), time.monotonic()
@@ -164,7 +183,9 @@ def _train_until(
             n = min(10, per_epoch - in_epoch, last_update - match.updates)
             parts.append((n, match.play(train_data, n)))
             bar.update(n)
-            bar.set_postfix(V=f"{parts[-1][1]['value']:.3f}", G=f"{parts[-1][1]['g_cost']:.3f}", refresh=False)
+            bar.set_postfix(
+                V=f"{parts[-1][1]['value']:.3f}", G=f"{parts[-1][1]['g_cost']:.3f}", refresh=False
+            )
             if match.updates % per_epoch == 0:
                 epoch = match.updates // per_epoch
                 seconds = before + time.monotonic() - start
@@ -176,7 +197,10 @@ def _train_until(
         stopped = match.updates < last_update
     if stopped:
         _save(match, out, record, rows, per_epoch, before + time.monotonic() - start)
-        print(f"stopped after {match.updates} of {last_update} updates: the same command goes on from there", file=sys.stderr)
+        print(
+            f"stopped after {match.updates} of {last_update} updates: the same command goes on from there",
+            file=sys.stderr,
+        )
         raise KeyboardInterrupt
 
 
@@ -202,24 +226,50 @@ def _row(
 
 
 def evaluate(folder: Path) -> dict[str, Any]:
-    """Score a run's generator by the paper's Parzen estimator on validation and test images; keep it in the record.
+    """Score a run's generator by the paper's Parzen estimator and keep the result in its record.
 
-    Sigma comes from validation images alone, once from the original grid, once from the fine one.
+    Returns per sigma grid ("original", "fine") the test mean, its standard error (nats) and sigma.
     """
     run = Run(folder)
     dataset = datasets.load(run.record["data"]["load"])
     if dataset.sha256 != run.record["data"]["sha256"]:
-        raise ValueError(f"{folder} was trained on {run.record['data']['source']}, found {dataset.source}: set GANSRC_DATA")
-    samples = run.samples()
-    result: dict[str, Any] = {"updates": run.record["updates"], "samples": N_SAMPLES, "seed": EVALUATION_SEED}
+        trained_on = run.record["data"]["source"]
+        raise ValueError(
+            f"{folder} was trained on {trained_on}, found {dataset.source}: set GANSRC_DATA to its folder"
+        )
+    result, points = _scores(run.samples(), dataset)
+    result |= {"updates": run.record["updates"], "seed": EVALUATION_SEED}
+    np.savez(folder / "log_likelihood.npz", **points)
+    _write_json(folder / "run.json", run.record | {"evaluation": result})
+    return result
+
+
+def evaluate_samples(file: Path) -> dict[str, Any]:
+    """Score anybody's MNIST samples as `evaluate` does: an .npy (n, 784) or (n, 28, 28), uint8 or in [0, 1]."""
+    try:
+        samples = datasets.pixels(np.load(file, allow_pickle=False), str(file)).flatten(1)
+    except (EOFError, OSError) as error:
+        raise ValueError(
+            f"{file} cannot be read as a plain .npy array: save it anew with numpy.save"
+        ) from error
+    dataset = datasets.mnist()
+    if samples.shape[1] != dataset.test.shape[1]:
+        raise ValueError(
+            f"{file} holds samples of {samples.shape[1]} pixels, MNIST has {dataset.test.shape[1]}:"
+            " resize them"
+        )
+    return _scores(samples, dataset)[0]
+
+
+def _scores(samples: Float[Tensor, "n d"], dataset: Dataset) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Parzen scores by both grids, and the test images' own values. Sigma comes from validation alone."""
+    result: dict[str, Any] = {"samples": len(samples)}
     points = {}
     for grid, sigmas in (("original", parzen.SIGMAS), ("fine", FINE_SIGMAS)):
         score = parzen.score(samples, dataset.valid[:N_VALID], dataset.test, sigmas)
         points[grid] = score.log_likelihoods.to(torch.float32).numpy()
         result[grid] = {"mean": score.mean, "standard_error": score.standard_error, "sigma": score.sigma}
-    np.savez(folder / "log_likelihood.npz", **points)
-    _write_json(folder / "run.json", run.record | {"evaluation": result})
-    return result
+    return result, points
 
 
 def recorded(root: Path) -> Iterator[Run]:
@@ -229,7 +279,7 @@ def recorded(root: Path) -> Iterator[Run]:
 
 
 def save_grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...], file: Path) -> None:
-    """Write up to 100 images in [0, 1] as a picture of 10 columns; rows that are no grey images are left out."""
+    """Write up to 100 images in [0, 1] as a picture of 10 columns; only grey images are drawn."""
     if len(image_shape) != 2:
         return
     from torchvision.utils import save_image
@@ -241,7 +291,9 @@ def provenance(device: torch.device) -> dict[str, Any]:
     """Code version, package versions, device and date of a piece of work."""
     here = Path(gansrc.__file__).parent
     source = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(here.rglob("*.py")))).hexdigest()
-    git = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    git = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
     packages = {}
     for name in ("torch", "torchvision", "numpy", "scipy", "safetensors"):
         try:
@@ -250,16 +302,19 @@ def provenance(device: torch.device) -> dict[str, Any]:
             packages[name] = "absent"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"), "gansrc": gansrc.__version__,
-        "commit": git.stdout.strip(), "source_sha256": source, "python": platform.python_version(), "packages": packages,
-        "device": str(device), "device_name": name, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "gansrc": gansrc.__version__,
+        "commit": git.stdout.strip(), "source_sha256": source,
+        "python": platform.python_version(), "packages": packages, "device": str(device), "device_name": name,
+        "threads": torch.get_num_threads(), "cores": os.cpu_count(),
     }  # fmt: skip
 
 
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def _device(name: str) -> torch.device:
@@ -284,21 +339,28 @@ def _previous(out: Path, recipe: Recipe, seed: int) -> Run | None:
     except OSError as error:
         raise ValueError(f"cannot write to {out} ({error.strerror}): choose another --out") from None
     if not (out / "run.json").exists():
-        if any(out.iterdir()) and not set(p.name for p in out.iterdir()) <= {"samples.png"}:
+        if any(out.iterdir()) and {p.name for p in out.iterdir()} - {"samples.png"}:
             raise ValueError(f"{out} is not empty and holds no run: choose another --out")
         return None
     run = Run(out)
     values = json.loads(json.dumps(recipe.values()))
     if run.record["recipe"] != values or run.record["seed"] != seed:
         raise ValueError(
-            f"{out} holds a run of recipe {run.record['recipe']['name']!r} with seed {run.record['seed']} or other"
-            f" values, not {recipe.name!r} with seed {seed}: choose another --out"
+            f"{out} holds a run of recipe {run.record['recipe']['name']!r} with seed {run.record['seed']}"
+            f" or other values, not {recipe.name!r} with seed {seed}: choose another --out"
         )
     return run
 
 
-def _save(match: game.Game, out: Path, record: dict[str, Any], rows: list[dict[str, Any]], per_epoch: int, seconds: float) -> None:
-    """Write a new checkpoint, then point run.json to it, then drop the old one: a kill at any moment leaves one whole."""
+def _save(
+    match: game.Game,
+    out: Path,
+    record: dict[str, Any],
+    rows: list[dict[str, Any]],
+    per_epoch: int,
+    seconds: float,
+) -> None:
+    """Write a checkpoint, point run.json to it, drop the old one: a kill at any moment leaves one whole."""
     folder = out / f"checkpoint-{match.updates}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -309,7 +371,10 @@ def _save(match: game.Game, out: Path, record: dict[str, Any], rows: list[dict[s
         save_file(tensors, folder / f"{name}.safetensors")
     old = (record.get("checkpoint") or {}).get("folder")
     record |= {"updates": match.updates, "epochs": match.updates // per_epoch, "seconds": round(seconds, 1)}
-    record["checkpoint"] = {"folder": folder.name, "sha256": {p.name: _sha256(p) for p in sorted(folder.iterdir())}}
+    record["checkpoint"] = {
+        "folder": folder.name,
+        "sha256": {p.name: _sha256(p) for p in sorted(folder.iterdir())},
+    }
     record.pop("evaluation", None)
     if rows:
         _write_csv(out / "history.csv", rows)
@@ -323,7 +388,8 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
     sizes = {part: len(getattr(dataset, part)) for part in ("train", "valid", "test")}
     return {
         "name": dataset.name, "load": load, "source": dataset.source, "complete": dataset.complete, **sizes,
-        "dimension": dataset.train.shape[1], "image_shape": list(dataset.image_shape), "sha256": dataset.sha256,
+        "dimension": dataset.train.shape[1], "image_shape": list(dataset.image_shape),
+        "sha256": dataset.sha256,
     }  # fmt: skip
 
 
@@ -332,7 +398,9 @@ def _sha256(file: Path) -> str:
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
-    _replace(file, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+    _replace(
+        file, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    )
 
 
 def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,135 @@
+"""The command line: gansrc train | sample | evaluate | runs | data."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # before torch: busy-waiting threads starve a shared machine
+
+import gansrc  # noqa: E402
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"gansrc: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gansrc", description="Generative Adversarial Nets (2014), executed."
+    )
+    parser.add_argument("--version", action="version", version=f"gansrc {gansrc.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a recipe; the same command again resumes")
+    train.add_argument("recipe", help="mnist (the authors' code) or mnist-algorithm-1 (the paper's text)")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, made if absent")
+    train.add_argument("--epochs", type=int, help="total length; more than before prolongs a finished run")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="cpu", help="cpu, cuda or mps")
+    train.add_argument("--data", metavar="FILE.npz", help="your own images: an .npz with x_train")
+    train.set_defaults(run=_train)
+
+    sample = commands.add_parser("sample", help="draw samples of a run: DIR/samples.npy and a picture of 100")
+    sample.add_argument("run_folder", type=Path, metavar="DIR")
+    sample.add_argument("-n", type=int, default=10_000, help="how many (10,000)")
+    sample.add_argument("--seed", type=int, default=0)
+    sample.set_defaults(run=_sample)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="Parzen log-likelihood of a run, or of anybody's samples.npy"
+    )
+    evaluate.add_argument(
+        "what", type=Path, metavar="DIR|SAMPLES.npy", help="a run, or (n, 784) samples in [0, 1]"
+    )
+    evaluate.set_defaults(run=_evaluate)
+
+    listing = commands.add_parser("runs", help="list recorded runs")
+    listing.add_argument("root", type=Path, nargs="?", default=Path("book/runs"), help="book/runs by default")
+    listing.set_defaults(run=_runs)
+
+    data = commands.add_parser("data", help="fetch and check MNIST; say where it lies")
+    data.set_defaults(run=_data)
+    return parser
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from gansrc import recipes, runs
+
+    recipe = recipes.recipe(arguments.recipe)
+    run = runs.train(
+        recipe,
+        arguments.out,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        device=arguments.device,
+        data=arguments.data,
+    )
+    print(f"{run.folder}: {run.record['epochs']} epochs, {run.record['seconds']:.0f} s")
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from gansrc import runs
+
+    if arguments.n < 1:
+        raise ValueError(f"-n must be at least 1, got {arguments.n}")
+    run = runs.Run(arguments.run_folder)
+    samples = run.samples(arguments.n, arguments.seed)
+    shape = tuple(run.record["data"]["image_shape"])
+    np.save(run.folder / "samples.npy", samples.reshape(-1, *shape).numpy())
+    runs.save_grid(samples[:100], shape, run.folder / "samples.png")
+    print(
+        f"{run.folder / 'samples.npy'}: {arguments.n} samples, seed {arguments.seed};"
+        " the first 100 in samples.png"
+    )
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from gansrc import runs
+
+    result = (
+        runs.evaluate_samples(arguments.what) if arguments.what.is_file() else runs.evaluate(arguments.what)
+    )
+    for grid in ("original", "fine"):
+        score = result[grid]
+        print(
+            f"test log-likelihood, {grid} sigma grid:"
+            f" {score['mean']:.1f} ± {score['standard_error']:.1f} nats"
+            f" (sigma {score['sigma']:.3f}, {result['samples']} samples)"
+        )
+
+
+def _runs(arguments: argparse.Namespace) -> None:
+    from gansrc import runs
+
+    if not arguments.root.is_dir():
+        raise FileNotFoundError(f"no folder {arguments.root}: give the folder that holds the runs")
+    for run in runs.recorded(arguments.root):
+        record = run.record
+        score = record.get("evaluation", {}).get("original")
+        figure = f"{score['mean']:8.1f} ± {score['standard_error']:.1f} nats" if score else "not evaluated"
+        print(f"{run.folder.name:32} seed {record['seed']:<3} {record['epochs']:5} epochs  {figure}")
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from gansrc import datasets
+
+    mnist = datasets.mnist()
+    sizes = f"{len(mnist.train)} / {len(mnist.valid)} / {len(mnist.test)} train / valid / test"
+    print(f"{mnist.name}: {sizes}, from {mnist.source}; data folder {datasets.root()}")
