@@ -18,7 +18,8 @@ book: $(READY) ## Run every chapter whose code, data or records changed, and wri
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
 test: $(READY) ## Run the unit tests and every cell of every chapter
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax book tests
+	@$(BIN)/gansrc data  # once, before two processes want to download it
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 300 book tests
 
 lint: $(READY) ## Check style and spelling
 	$(BIN)/ruff check .
