@@ -20,7 +20,8 @@ from xml.etree import ElementTree
 Value = float | int | bool | str
 Kind = Literal["agrees", "agrees, with a restriction", "does not agree", "not computed in this build"]
 
-_TAG = '<div class="evidence"'
+TAG = '<div class="evidence"'
+"""How the output of `evidence` begins in a notebook."""
 
 # What a rule may be made of: names, constants, arithmetic, comparisons, and / or / not. No calls.
 _ALLOWED = (
@@ -34,7 +35,7 @@ class Claim:
     """One row of `book/claims.yml`: a statement of the paper, and the rule that our figures must meet.
 
     `page` is the chapter that computes the figures, `shown` a format string over them; `holds` and `fails`
-    are the words for either outcome. `restriction` says what the printed statement lacks to be true, if anything.
+    are the words for either outcome. `restriction` says what the statement as printed lacks to be true.
     """
 
     id: str
@@ -78,7 +79,7 @@ def evidence(claim: str, **figures: float | int | bool | str) -> None:
     if not in_notebook:
         print(f"{claim} · {line}")
         return
-    tag = f'{_TAG} data-claim="{html.escape(claim)}" data-figures="{html.escape(json.dumps(figures))}">'
+    tag = f'{TAG} data-claim="{html.escape(claim)}" data-figures="{html.escape(json.dumps(figures))}">'
     row = f"{tag}<b>{html.escape(claim)}</b> {html.escape(line)}</div>"
     display({"text/plain": f"{claim} · {line}", "text/html": row}, raw=True)
 
@@ -98,7 +99,7 @@ def collect_html(pieces: Iterable[str]) -> dict[str, dict[str, Value]]:
     Raises ValueError when a figure is given twice, or is not finite.
     """
     found: dict[str, dict[str, Value]] = {}
-    for tag in (ElementTree.fromstring(piece) for piece in pieces if piece.startswith(_TAG)):
+    for tag in (ElementTree.fromstring(piece) for piece in pieces if piece.startswith(TAG)):
         claim = tag.attrib["data-claim"]
         known = found.setdefault(claim, {})
         for name, value in json.loads(tag.attrib["data-figures"]).items():

@@ -1,0 +1,201 @@
+"""The claims page, and figures of the chapters on any other page.
+
+A chapter's outputs carry its figures (`gansrc.claims.evidence`). They are gathered here when all pages are
+read, and put where a page asks for them when it is written; such a page is written again when a figure has
+changed. In MyST:
+
+    ```{claims}
+    ```                             the table of all claims
+    {result}`T3.worst_error:.1e`    one figure, in a format of Python's
+    {verdict}`T3`                   the verdict on a claim, linked to its row
+
+What no chapter has computed is named as such on the page, and is a warning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.nodes import make_refnode
+
+from gansrc.claims import TAG, Verdict, collect_html, read_claims, verdict
+
+MISSING = "not computed in this build"
+CLASS = {
+    "agrees": "agrees",
+    "agrees, with a restriction": "restricted",
+    "does not agree": "disagrees",
+    MISSING: "missing",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class pending(nodes.Inline, nodes.Element):
+    """A place to be filled when all pages are read. `what` is a method of `Fill`, `key` its argument."""
+
+
+class Claims(SphinxDirective):
+    """The table of all claims: what the paper says, what we find, the verdict."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.claims_page = self.env.docname
+        note_user(self.env)
+        rows = [_row(*(inline(title) for title in ("Claim", "The paper says", "We find", "Verdict")))]
+        for claim in self.env.claims.values():
+            name, shown, wording = (pending(what=w, key=claim.id) for w in ("chapter", "shown", "wording"))
+            rows.append(_row([name], inline(claim.paper), [shown], [wording], ids=[f"claim-{claim.id}"]))
+        widths = (nodes.colspec(colwidth=width) for width in (8, 32, 28, 32))
+        group = nodes.tgroup("", *widths, nodes.thead("", rows[0]), nodes.tbody("", *rows[1:]), cols=4)
+        return [nodes.table("", group, classes=["claims"])]
+
+
+class Place(SphinxRole):
+    """The role of a pending place, named like the method of `Fill` that fills it."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        note_user(self.env)
+        place = pending(what=self.name, key=self.text)
+        self.set_source_info(place)
+        return [place], []
+
+
+class Fill(SphinxPostTransform):
+    """Replace every pending place by its content, and link the evidence in the chapters to its claim."""
+
+    default_priority = 6  # after the choice among an output's media types (4), before cross-references (10)
+
+    def run(self, **kwargs: object) -> None:
+        for place in list(self.document.findall(pending)):
+            try:
+                place.replace_self(getattr(self, place["what"])(place["key"]))
+            except (KeyError, ValueError) as error:
+                logger.warning("%s: %s", place["key"], error.args[0], location=place)
+                place.replace_self(nodes.emphasis("", MISSING))
+        for output in list(self.document.findall(nodes.raw)):
+            if self.env.claims_page and output.astext().startswith(TAG):
+                url = self.app.builder.get_relative_uri(self.env.docname, self.env.claims_page)
+                html = re.sub(r"<b>(.*?)</b>", rf'<a href="{url}#claim-\1">\1</a>', output.astext())
+                output.replace_self(nodes.raw("", html, format="html", classes=output["classes"]))
+
+    def chapter(self, claim: str) -> list[nodes.Node]:
+        """The claim's name, linked to the chapter that computes it."""
+        folder = Path(self.env.config.claims_file).parent
+        page = (folder / self.env.claims[claim].page).as_posix()
+        name = nodes.Text(claim)
+        return [self.link(page, "", name) if page in self.env.found_docs else name]
+
+    def shown(self, claim: str) -> list[nodes.Node]:
+        """Our figures in words."""
+        return inline(self.judge(claim).shown or MISSING)
+
+    def wording(self, claim: str) -> list[nodes.Node]:
+        """The verdict with its words."""
+        judged = self.judge(claim)
+        words = f" {judged.wording} {self.env.claims[claim].restriction}"
+        return [badge(judged), *inline(words.rstrip())]
+
+    def verdict(self, claim: str) -> list[nodes.Node]:
+        """The verdict alone, linked to the claim's row."""
+        return [self.link(self.env.claims_page, f"claim-{claim}", badge(self.judge(claim)))]
+
+    def result(self, key: str) -> list[nodes.Node]:
+        """One figure."""
+        name, _, form = key.partition(":")
+        claim, _, figure = name.partition(".")
+        if figure not in self.env.figures.get(claim, {}):
+            raise KeyError(MISSING)
+        return [nodes.Text(format(self.env.figures[claim][figure], form))]
+
+    def judge(self, claim: str) -> Verdict:
+        if claim not in self.env.claims:
+            raise KeyError(f"no such claim: take one of {sorted(self.env.claims)}")
+        return verdict(self.env.claims[claim], self.env.figures.get(claim))
+
+    def link(self, page: str, anchor: str, content: nodes.Node) -> nodes.reference:
+        return make_refnode(self.app.builder, self.env.docname, page, anchor, content)
+
+
+def inline(text: str) -> list[nodes.Node]:
+    """Text in which $...$ is mathematics."""
+    parts = enumerate(re.split(r"\$(.+?)\$", text))
+    return [nodes.math(part, part) if i % 2 else nodes.Text(part) for i, part in parts if part]
+
+
+def badge(judged: Verdict) -> nodes.inline:
+    return nodes.inline("", judged.kind, classes=["verdict-kind", CLASS[judged.kind]])
+
+
+def _row(*cells: list[nodes.Node], ids: Iterable[str] = ()) -> nodes.row:
+    paragraphs = (nodes.paragraph("", "", *cell) for cell in cells)
+    return nodes.row("", *(nodes.entry("", paragraph) for paragraph in paragraphs), ids=list(ids))
+
+
+def note_user(env: BuildEnvironment) -> None:
+    """Remember that the page being read shows figures, and depends on the file of claims."""
+    env.claims_users.add(env.docname)
+    env.note_dependency(env.config.claims_file)
+
+
+def start(app: Sphinx) -> None:
+    """Read the file of claims; make room for what is gathered, where an earlier build has left none."""
+    claims = read_claims(Path(app.srcdir) / app.config.claims_file)
+    app.env.claims = {claim.id: claim for claim in claims}
+    if not hasattr(app.env, "evidence"):
+        app.env.evidence, app.env.figures = {}, {}
+        app.env.claims_users, app.env.claims_page = set(), ""
+
+
+def keep(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep the outputs of a page that carry evidence."""
+    outputs = (raw.astext() for raw in doctree.findall(nodes.raw))
+    app.env.evidence[app.env.docname] = [text for text in outputs if text.startswith(TAG)]
+
+
+def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    env.evidence.pop(docname, None)
+    env.claims_users.discard(docname)
+
+
+def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: BuildEnvironment) -> None:
+    """Take over what a parallel reader has found."""
+    env.evidence.update({docname: other.evidence.get(docname, []) for docname in docnames})
+    env.claims_users.update(other.claims_users & set(docnames))
+    env.claims_page = other.claims_page or env.claims_page
+
+
+def gather(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Put all evidence together and warn about what is missing; return the pages to write again."""
+    before = env.figures
+    try:
+        env.figures = collect_html(text for outputs in env.evidence.values() for text in outputs)
+    except ValueError as error:
+        logger.warning("%s", error)
+        env.figures = {}
+    for unknown in sorted(set(env.figures) - set(env.claims)):
+        logger.warning("evidence for %s, which has no row in %s: add one", unknown, app.config.claims_file)
+    for missing in sorted(set(env.claims) - set(env.figures)):
+        logger.warning("claim %s is %s: %s gives no evidence", missing, MISSING, env.claims[missing].page)
+    return sorted(env.claims_users) if env.figures != before else []
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_config_value("claims_file", "book/claims.yml", "env", str)
+    app.add_directive("claims", Claims)
+    app.add_role("result", Place())
+    app.add_role("verdict", Place())
+    app.add_post_transform(Fill)
+    app.connect("builder-inited", start)
+    app.connect("doctree-read", keep)
+    app.connect("env-purge-doc", forget)
+    app.connect("env-merge-info", merge)
+    app.connect("env-updated", gather)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,67 @@
+"""The buttons above a chapter: download it as a notebook, or open it in Colab or Binder.
+
+The latter two need an address, `repository: url` in `_config.yml`, and are left out while that is empty. The
+notebooks that they open are generated, and lie in a branch of their own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jupytext
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+NOTEBOOK_BRANCH = "notebooks"
+
+
+def switch_on(app: Sphinx, config: Config) -> None:
+    """Show the theme's own repository buttons if there is an address."""
+    options = config.html_theme_options
+    if options.get("repository_url"):
+        names = ("use_repository_button", "use_edit_page_button", "use_issues_button")
+        options.update(dict.fromkeys(names, True))
+
+
+def offer_notebook(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Put the chapter, as a notebook without outputs, where the theme's download button looks for it."""
+    if _is_notebook(app, pagename):
+        notebook = Path(app.outdir, "_sources", f"{pagename}.ipynb")
+        notebook.parent.mkdir(parents=True, exist_ok=True)
+        jupytext.write(jupytext.read(app.env.doc2path(pagename)), notebook)
+        context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def offer_launch(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Add the buttons for Colab and Binder."""
+    url = app.config.html_theme_options.get("repository_url", "").rstrip("/")
+    if not url or not _is_notebook(app, pagename):
+        return
+    repository = "/".join(url.split("/")[-2:])
+    places = {
+        "Colab": f"https://colab.research.google.com/github/{repository}/blob/{NOTEBOOK_BRANCH}/{pagename}.ipynb",
+        "Binder": f"https://mybinder.org/v2/gh/{repository}/{NOTEBOOK_BRANCH}?urlpath=lab/tree/{pagename}.ipynb",
+    }
+    buttons = [
+        {"type": "link", "url": place, "text": name, "tooltip": f"Open in {name}", "icon": "fas fa-play"}
+        for name, place in places.items()
+    ]
+    group = {"type": "group", "tooltip": "Run this page", "icon": "fas fa-rocket", "label": "launch-buttons"}
+    context["header_buttons"].insert(0, group | {"buttons": buttons})
+
+
+def _is_notebook(app: Sphinx, pagename: str) -> bool:
+    return "kernelspec" in app.env.metadata.get(pagename, {})
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("config-inited", switch_on)
+    app.connect("html-page-context", offer_notebook, priority=400)  # before the theme's buttons, at 501
+    app.connect("html-page-context", offer_launch, priority=600)  # after them
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
