@@ -121,7 +121,7 @@ def _mnist_stand_in() -> Dataset:
 
 
 def arrays(path: Path) -> Dataset:
-    """Your own data: an .npz with `x_train` (n, ...), uint8 or floats in [0, 1], and if you like `x_valid`, `x_test`.
+    """Your own data: an .npz with `x_train` (n, ...), uint8 or in [0, 1], and if you like `x_valid`, `x_test`.
 
     Without them a fixed tenth of `x_train` each is set apart. Raises ValueError or FileNotFoundError.
     """
@@ -151,7 +151,7 @@ def arrays(path: Path) -> Dataset:
 
 
 def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
-    """Images (n, ...) as float32 in [0, 1]: uint8 is divided by 255. `what` names them in errors (ValueError)."""
+    """Images (n, ...) as float32 in [0, 1]: uint8 is divided by 255. ValueErrors call them `what`."""
     if x.ndim < 2 or len(x) < 10:
         raise ValueError(f"{what} must have shape (n, ...) with n >= 10, got {x.shape}")
     if x.dtype == np.uint8:

@@ -14,6 +14,8 @@ D: dict[str, Any] = {"color": "#1f5fd0", "linestyle": "--", "linewidth": 1.8, "l
 """Line style of the discriminator: blue, dashed."""
 ACCENT = "#d1495b"
 """The one further colour, for what a figure wants to point at."""
+COLOURS = [P_G["color"], D["color"], ACCENT, "#8a6d3b", "#6f42c1", "#555555"]
+"""For curves that play none of the roles above."""
 
 
 def use_style() -> None:
@@ -27,8 +29,8 @@ def use_style() -> None:
             "figure.facecolor": "none", "axes.facecolor": "none", "axes.spines.top": False,
             "axes.spines.right": False, "axes.grid": False, "font.size": 10.5, "legend.frameon": False,
             "lines.linewidth": 1.8, "figure.constrained_layout.use": True, "svg.fonttype": "path",
-            "svg.hashsalt": "gansrc",
-            "axes.prop_cycle": plt.cycler(color=[P_G["color"], D["color"], ACCENT, "#8a6d3b", "#6f42c1", "#555555"]),
+            "svg.hashsalt": "gansrc",  # the same figure gives the same file
+            "axes.prop_cycle": plt.cycler(color=COLOURS),
         }
     )  # fmt: skip
     try:

@@ -156,7 +156,7 @@ class Game:
         self.momentum = rules.momentum[0] + (rules.momentum[1] - rules.momentum[0]) * ramp
 
     def state(self) -> dict[str, Tensor]:
-        """What the next update depends on, but for the count of updates: weights, velocities, random stream."""
+        """What the next update depends on beside the count of updates: weights, velocities, random stream."""
         state = {"rng": self.rng.get_state()}
         for name, net in (("generator", self.generator), ("discriminator", self.discriminator)):
             state |= {f"{name}.{key}": tensor for key, tensor in net.state_dict().items()}
@@ -187,7 +187,7 @@ def report(
 
 
 def minibatches(data: Float[Tensor, "n *shape"], size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Endless minibatches (size, ...) from number `start` on: an epoch is a shuffled pass, a partial batch dropped.
+    """Endless minibatches (size, ...) from number `start` on: shuffled passes, a last partial batch dropped.
 
     The order of an epoch depends on `seed` and the epoch alone, so that any point of the sequence can be gone
     back to.
@@ -206,7 +206,7 @@ def minibatches(data: Float[Tensor, "n *shape"], size: int, seed: int, start: in
 
 @contextmanager
 def drawing_from(rng: torch.Generator) -> Iterator[None]:
-    """Within the block torch's default generator is `rng`'s stream: layers such as nn.Dropout draw from it too.
+    """Within the block torch's default generator is `rng`'s stream, which nn.Dropout and others draw from.
 
     The caller's own random state is untouched.
     """

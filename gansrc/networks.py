@@ -67,7 +67,7 @@ def discriminator(
 
 
 def init_uniform_(net: Net, weight_range: float, rng: torch.Generator) -> Net:
-    """Draw the weights of the net's linear layers uniformly from ±`weight_range`; set their biases to zero."""
+    """Draw the weights of the linear layers uniformly from ±`weight_range`; set their biases to zero."""
     for layer in net.modules():
         if isinstance(layer, nn.Linear):
             nn.init.uniform_(layer.weight, -weight_range, weight_range, generator=rng)

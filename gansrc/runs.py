@@ -245,7 +245,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
 
 
 def evaluate_samples(file: Path) -> dict[str, Any]:
-    """Score anybody's MNIST samples as `evaluate` does: an .npy (n, 784) or (n, 28, 28), uint8 or in [0, 1]."""
+    """Score anybody's MNIST samples likewise: an .npy (n, 784) or (n, 28, 28), uint8 or in [0, 1]."""
     try:
         samples = datasets.pixels(np.load(file, allow_pickle=False), str(file)).flatten(1)
     except (EOFError, OSError) as error:
