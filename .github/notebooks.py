@@ -1,4 +1,4 @@
-"""Write each chapter as a notebook beside it, for Colab and Binder: `python .github/notebooks.py OWNER/REPOSITORY`."""
+"""Write each chapter as a notebook beside it, for Colab and Binder: `notebooks.py OWNER/REPOSITORY`."""
 
 from __future__ import annotations
 

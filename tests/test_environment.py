@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -87,3 +90,31 @@ def test_citation_has_the_required_keys() -> None:
 def test_one_version_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert gansrc.__version__ == citation["version"] == version("gansrc")
+
+
+@pytest.mark.parametrize("pattern", [".github/**/*.yml", ".pre-commit-config.yaml", "*.yml", "book/*.yml"])
+def test_yaml_files_parse(pattern: str) -> None:
+    files = list(ROOT.glob(pattern))
+    assert files
+    assert all(yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
+
+
+def test_pre_commit_runs_the_pinned_tools() -> None:
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    tools = [tool for hook in repo["hooks"] for tool in hook["additional_dependencies"]]
+    assert tools == [f"{tool}=={pins()[tool]}" for tool in ("ruff", "codespell")]
+
+
+def test_notebooks_for_colab_fetch_the_rest_first(tmp_path: Path) -> None:
+    jupytext = pytest.importorskip("jupytext")
+    script = shutil.copytree(ROOT / ".github", tmp_path / ".github") / "notebooks.py"
+    shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("runs", "_static"))
+    subprocess.run([sys.executable, script, "owner/name"], check=True)
+    pages = {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.md")}
+    chapters = [path for path, text in pages.items() if "format_name: myst" in text]
+    assert {path.with_suffix(".ipynb") for path in chapters} == set(tmp_path.rglob("*.ipynb"))
+    for chapter in chapters:
+        first, *rest = jupytext.read(chapter.with_suffix(".ipynb")).cells
+        assert "https://github.com/owner/name" in first.source
+        assert f"%cd /content/gansrc/{chapter.parent.relative_to(tmp_path).as_posix()}" in first.source
+        assert [cell.source for cell in rest] == [cell.source for cell in jupytext.read(chapter).cells]
