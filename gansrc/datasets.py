@@ -121,7 +121,7 @@ def _mnist_stand_in() -> Dataset:
 
 
 def arrays(path: Path) -> Dataset:
-    """Your own data: an .npz with `x_train` (n, ...), uint8 or in [0, 1], and if you like `x_valid`, `x_test`.
+    """Your own data: an .npz with `x_train` (n, ...), uint8 or in [0, 1], if you like `x_valid` and `x_test`.
 
     Without them a fixed tenth of `x_train` each is set apart. Raises ValueError or FileNotFoundError.
     """

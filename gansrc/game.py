@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -29,7 +28,7 @@ class Rules:
         `momentum_epochs`.
     """
 
-    order: Literal["alternating", "simultaneous"] = "alternating"
+    order: str = "alternating"
     k: int = 1
     saturating: bool = False
     d_cost: float = 1.0

@@ -112,7 +112,7 @@ class Run:
         net.load_state_dict({k.removeprefix("generator."): v for k, v in load_file(file).items()})
         return net.eval()
 
-    def samples(self, n: int = N_SAMPLES, seed: int = EVALUATION_SEED) -> Float[Tensor, "n d"]:
+    def samples(self, n: int, seed: int = EVALUATION_SEED) -> Float[Tensor, "n d"]:
         """n samples of the trained generator; the same seed gives the same samples."""
         return game.sample(self.generator(), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
 
@@ -237,7 +237,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder} was trained on {trained_on}, found {dataset.source}: set GANSRC_DATA to its folder"
         )
-    result, points = _scores(run.samples(), dataset)
+    result, points = _scores(run.samples(N_SAMPLES), dataset)
     result |= {"updates": run.record["updates"], "seed": EVALUATION_SEED}
     np.savez(folder / "log_likelihood.npz", **points)
     _write_json(folder / "run.json", run.record | {"evaluation": result})
@@ -247,11 +247,11 @@ def evaluate(folder: Path) -> dict[str, Any]:
 def evaluate_samples(file: Path) -> dict[str, Any]:
     """Score anybody's MNIST samples likewise: an .npy (n, 784) or (n, 28, 28), uint8 or in [0, 1]."""
     try:
-        samples = datasets.pixels(np.load(file, allow_pickle=False), str(file)).flatten(1)
-    except (EOFError, OSError) as error:
-        raise ValueError(
-            f"{file} cannot be read as a plain .npy array: save it anew with numpy.save"
-        ) from error
+        samples = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        cure = "save it anew with numpy.save"
+        raise ValueError(f"{file} cannot be read as a plain .npy array: {cure}") from error
+    samples = datasets.pixels(samples, str(file)).flatten(1)
     dataset = datasets.mnist()
     if samples.shape[1] != dataset.test.shape[1]:
         raise ValueError(

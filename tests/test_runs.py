@@ -1,0 +1,220 @@
+"""Recorded runs: training, exact resume after every kind of stop, evaluation, and bad folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
+
+from gansrc import datasets, recipes, runs
+from gansrc.cli import main
+
+RULES = dataclasses.replace(recipes.MNIST.rules, batch_size=10)
+SMALL = dataclasses.replace(recipes.MNIST, name="small", g_hidden=(8,), d_hidden=(6,), z_dim=3, rules=RULES)
+
+
+@pytest.fixture
+def images(tmp_path) -> str:
+    rng = np.random.default_rng(0)
+    file = tmp_path / "images.npz"
+    np.savez(
+        file, x_train=rng.random((200, 4, 4)), x_valid=rng.random((30, 4, 4)), x_test=rng.random((40, 4, 4))
+    )
+    return str(file)
+
+
+def everything(run: runs.Run) -> torch.Tensor:
+    state = run.state()
+    return torch.cat([state[key].double().flatten() for key in sorted(state)])
+
+
+def test_a_record_holds_what_a_sceptic_needs(tmp_path, images):
+    run = runs.train(SMALL, tmp_path / "run", epochs=5, seed=3, data=images)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["recipe"]["rules"]["learning_rate"] == 0.1 and record["seed"] == 3
+    assert (record["epochs"], record["updates"]) == (5, 100)
+    assert record["data"]["sha256"] == datasets.load(images).sha256 and record["data"]["train"] == 200
+    leg = record["legs"][0]
+    assert {"commit", "source_sha256", "packages", "device_name", "threads", "started"} <= leg.keys()
+    assert leg["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert run.history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert np.isfinite(run.history["valid_original"]).tolist() == [True, False, False, False, True]
+    assert run.recipe == dataclasses.replace(SMALL, sources={})
+    assert not list(run.folder.rglob("*.pt")) and (run.folder / "samples.png").stat().st_size > 100
+
+
+def test_prolonging_a_run_equals_one_long_run_bit_for_bit(tmp_path, images):
+    whole = runs.train(SMALL, tmp_path / "whole", epochs=4, data=images)
+    runs.train(SMALL, tmp_path / "parts", epochs=1, data=images)
+    parts = runs.train(SMALL, tmp_path / "parts", epochs=4, data=images)
+    assert torch.equal(everything(whole), everything(parts))
+    for key in ("value", "g_cost", "valid_original"):
+        np.testing.assert_array_equal(whole.history[key], parts.history[key])
+    assert [leg["from_update"] for leg in parts.record["legs"]] == [0, 20]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path({tests!r})))
+from test_runs import SMALL
+from gansrc import runs
+ticks = iter(range(0, 10**9, 30))
+runs.time.monotonic = lambda: next(ticks)  # a fast clock: a checkpoint every epoch or two
+try:
+    runs.train(SMALL, Path({out!r}), epochs=300, data={data!r})
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, how):
+    out = tmp_path / "run"
+    script = SCRIPT.format(tests=str(Path(__file__).parent), out=str(out), data=images)
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    while not (out / "run.json").exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, how)
+    _, said = process.communicate(timeout=60)
+    stopped = runs.Run(out)
+    updates = stopped.record["updates"]
+    assert 0 < updates < 6000
+    if how != signal.SIGKILL:
+        assert process.returncode == 130 and "the same command goes on from there" in said
+    epochs = updates // 20 + 2
+    resumed = runs.train(SMALL, out, epochs=epochs, data=images)
+    whole = runs.train(SMALL, tmp_path / "whole", epochs=epochs, data=images)
+    assert torch.equal(everything(resumed), everything(whole))
+    assert resumed.history["epoch"].tolist() == list(range(1, epochs + 1))
+    assert len(list(out.glob("checkpoint-*"))) == 1
+
+
+def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(runs, "N_SAMPLES", 300)
+    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+    result = runs.evaluate(run.folder)
+    data = datasets.load(images)
+    samples = runs.Run(run.folder).samples(300).double().numpy()
+
+    def mean(x: torch.Tensor, sigma: float) -> np.ndarray:
+        exponent = -cdist(x.double().numpy(), samples, "sqeuclidean") / (2 * sigma**2)
+        return logsumexp(exponent, axis=1) - np.log(300) - 16 * np.log(sigma * np.sqrt(2 * np.pi))
+
+    sigmas = np.logspace(-1, 0, 10)
+    best = max(sigmas, key=lambda sigma: mean(data.valid, sigma).mean())
+    points = mean(data.test, best)
+    assert result["original"]["sigma"] == pytest.approx(best)
+    assert result["original"]["mean"] == pytest.approx(points.mean(), abs=1e-3)
+    assert result["original"]["standard_error"] == pytest.approx(points.std() / np.sqrt(40), rel=0.02)
+    kept = runs.Run(run.folder)
+    np.testing.assert_allclose(kept.log_likelihood["original"], points, atol=1e-2)
+    assert kept.record["evaluation"]["samples"] == 300
+
+
+def test_bad_folders_and_options_change_nothing(tmp_path, images):
+    out = tmp_path / "run"
+    run = runs.train(SMALL, out, epochs=1, data=images)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match="holds a run of recipe 'small' with seed 0.*choose another --out"):
+        runs.train(SMALL, out, epochs=2, seed=1, data=images)
+    with pytest.raises(ValueError, match="holds a run of recipe 'small'.*not 'mnist'.*choose another --out"):
+        runs.train(recipes.MNIST, out, epochs=2, data=images)
+    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+        runs.train(SMALL, out, epochs=0, data=images)
+    other = tmp_path / "other.npz"
+    np.savez(other, x_train=np.random.default_rng(1).random((200, 4, 4)))
+    with pytest.raises(ValueError, match="was trained on other data .*images.npz.*choose another --out"):
+        runs.train(SMALL, out, epochs=2, data=str(other))
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+    file = out / run.record["checkpoint"]["folder"] / "momentum.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="momentum.safetensors is corrupt .*restore it, or train anew"):
+        runs.train(SMALL, out, epochs=2, data=images)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="momentum.safetensors is missing"):
+        runs.train(SMALL, out, epochs=2, data=images)
+    (out / "run.json").write_text("{")
+    with pytest.raises(ValueError, match="run.json cannot be read"):
+        runs.train(SMALL, out, epochs=2, data=images)
+
+
+def run_cli(capsys, *arguments: str) -> tuple[int, str]:
+    code = main(list(arguments))
+    return code, capsys.readouterr().err.strip()
+
+
+def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys, monkeypatch):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis.txt").write_text("years of work")
+    cases = [
+        (["train", "mnits", "--out", str(tmp_path / "a")], "unknown recipe 'mnits'"),
+        (["train", "mnist", "--out", str(taken)], "is not empty and holds no run: choose another --out"),
+        (["train", "mnist", "--out", images], "is a file: choose another --out"),
+        (["train", "mnist", "--out", "/proc/none"], "cannot write to /proc/none"),
+        (["train", "mnist", "--out", str(tmp_path / "a"), "--device", "tpux"], "unknown device 'tpux'"),
+        (["train", "mnist", "--out", str(tmp_path / "a"), "--data", "absent.npz"], "no data file absent.npz"),
+        (["evaluate", str(taken)], "holds no run.json: give the folder of a run"),
+        (["sample", str(taken)], "holds no run.json"),
+        (["sample", str(taken), "-n", "0"], "-n must be at least 1, got 0"),
+        (["runs", str(tmp_path / "absent")], "no folder"),
+    ]
+    if not torch.cuda.is_available():
+        cases += [
+            (["train", "mnist", "--out", str(tmp_path / "a"), "--device", "cuda"], "'cuda' is not available")
+        ]
+    for arguments, message in cases:
+        code, said = run_cli(capsys, *arguments)
+        assert code == 2 and message in said and "\n" not in said, (arguments, said)
+    assert (taken / "thesis.txt").read_text() == "years of work"
+    for content, message in (
+        (np.zeros((3, 784)), "n >= 10"),
+        (np.full((20, 784), 3.0), "must lie in [0, 1]"),
+    ):
+        np.save(tmp_path / "samples.npy", content)
+        code, said = run_cli(capsys, "evaluate", str(tmp_path / "samples.npy"))
+        assert code == 2 and message in said and "\n" not in said
+    (tmp_path / "samples.npy").write_bytes(b"no array")
+    code, said = run_cli(capsys, "evaluate", str(tmp_path / "samples.npy"))
+    assert code == 2 and "cannot be read as a plain .npy" in said and "\n" not in said
+
+
+def test_the_command_line_from_training_to_samples(tmp_path, images, capsys, monkeypatch):
+    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
+    monkeypatch.setattr(runs, "N_SAMPLES", 100)
+    out = str(tmp_path / "all" / "run")
+    assert main(["train", "small", "--out", out, "--epochs", "1", "--data", images]) == 0
+    assert main(["evaluate", out]) == 0
+    assert main(["sample", out, "-n", "30"]) == 0
+    assert np.load(Path(out) / "samples.npy").shape == (30, 4, 4)
+    assert main(["runs", str(tmp_path / "all")]) == 0
+    said = capsys.readouterr().out
+    assert "test log-likelihood, original sigma grid" in said and "nats" in said
+    assert (
+        main(["train", "small", "--out", out, "--epochs", "1", "--data", images]) == 0
+    )  # nothing left to do
+    shutil.rmtree(Path(out) / runs.Run(Path(out)).record["checkpoint"]["folder"])
+    code, said = run_cli(capsys, "sample", out)
+    assert code == 2 and "this record keeps no generator" in said
+
+
+def test_version(capsys):
+    import gansrc
+
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out.strip() == f"gansrc {gansrc.__version__}"
