@@ -163,9 +163,11 @@ def verdict(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
         return Verdict("not computed in this build", "", "No chapter hands over a figure for it.")
     holds = evaluate(claim.rule, figures)
     try:
-        shown = claim.shown.format(**figures)
+        # Mathematics has braces of its own: what stands between two $ is left alone.
+        parts = enumerate(claim.shown.split("$"))
+        shown = "$".join(part if i % 2 else part.format(**figures) for i, part in parts)
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{claim.id}: {claim.shown!r} does not fit {sorted(figures)}: {error}") from error
+        raise ValueError(f"{claim.shown!r} does not fit the figures {sorted(figures)}: {error}") from error
     if not holds:
         return Verdict("does not agree", shown, claim.fails)
     return Verdict("agrees, with a restriction" if claim.restriction else "agrees", shown, claim.holds)

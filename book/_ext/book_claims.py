@@ -7,6 +7,7 @@ changed. In MyST:
     ```{claims}
     ```                             the table of all claims
     {result}`T3.worst_error:.1e`    one figure, in a format of Python's
+    {shown}`T3`                     our figures on a claim, in the words of its row
     {verdict}`T3`                   the verdict on a claim, linked to its row
 
 What no chapter has computed is named as such on the page, and is a warning.
@@ -15,7 +16,7 @@ What no chapter has computed is named as such on the page, and is a warning.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from docutils import nodes
@@ -26,7 +27,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
 
-from gansrc.claims import TAG, Verdict, collect_html, read_claims, verdict
+from gansrc.claims import TAG, Claim, Value, Verdict, collect_html, read_claims, verdict
 
 MISSING = "not computed in this build"
 CLASS = {
@@ -53,9 +54,9 @@ class Claims(SphinxDirective):
         for claim in self.env.claims.values():
             name, shown, wording = (pending(what=w, key=claim.id) for w in ("chapter", "shown", "wording"))
             rows.append(_row([name], inline(claim.paper), [shown], [wording], ids=[f"claim-{claim.id}"]))
-        widths = (nodes.colspec(colwidth=width) for width in (8, 32, 28, 32))
+        widths = (nodes.colspec(colwidth=width) for width in (7, 32, 29, 32))
         group = nodes.tgroup("", *widths, nodes.thead("", rows[0]), nodes.tbody("", *rows[1:]), cols=4)
-        return [nodes.table("", group, classes=["claims"])]
+        return [nodes.table("", group, classes=["claims", "cards", "colwidths-given"])]
 
 
 class Place(SphinxRole):
@@ -78,7 +79,7 @@ class Fill(SphinxPostTransform):
             try:
                 place.replace_self(getattr(self, place["what"])(place["key"]))
             except (KeyError, ValueError) as error:
-                logger.warning("%s: %s", place["key"], error.args[0], location=place)
+                logger.warning("%s is %s: %s", place["key"], MISSING, error, location=place)
                 place.replace_self(nodes.emphasis("", MISSING))
         for output in list(self.document.findall(nodes.raw)):
             if self.env.claims_page and output.astext().startswith(TAG):
@@ -95,30 +96,23 @@ class Fill(SphinxPostTransform):
 
     def shown(self, claim: str) -> list[nodes.Node]:
         """Our figures in words."""
-        return inline(self.judge(claim).shown or MISSING)
+        return inline(powers(self.env.verdicts[claim].shown or MISSING))
 
     def wording(self, claim: str) -> list[nodes.Node]:
         """The verdict with its words."""
-        judged = self.judge(claim)
+        judged = self.env.verdicts[claim]
         words = f" {judged.wording} {self.env.claims[claim].restriction}"
         return [badge(judged), *inline(words.rstrip())]
 
     def verdict(self, claim: str) -> list[nodes.Node]:
         """The verdict alone, linked to the claim's row."""
-        return [self.link(self.env.claims_page, f"claim-{claim}", badge(self.judge(claim)))]
+        return [self.link(self.env.claims_page, f"claim-{claim}", badge(self.env.verdicts[claim]))]
 
     def result(self, key: str) -> list[nodes.Node]:
         """One figure."""
         name, _, form = key.partition(":")
         claim, _, figure = name.partition(".")
-        if figure not in self.env.figures.get(claim, {}):
-            raise KeyError(MISSING)
-        return [nodes.Text(format(self.env.figures[claim][figure], form))]
-
-    def judge(self, claim: str) -> Verdict:
-        if claim not in self.env.claims:
-            raise KeyError(f"no such claim: take one of {sorted(self.env.claims)}")
-        return verdict(self.env.claims[claim], self.env.figures.get(claim))
+        return [nodes.Text(powers(format(self.env.figures[claim][figure], form)))]
 
     def link(self, page: str, anchor: str, content: nodes.Node) -> nodes.reference:
         return make_refnode(self.app.builder, self.env.docname, page, anchor, content)
@@ -128,6 +122,16 @@ def inline(text: str) -> list[nodes.Node]:
     """Text in which $...$ is mathematics."""
     parts = enumerate(re.split(r"\$(.+?)\$", text))
     return [nodes.math(part, part) if i % 2 else nodes.Text(part) for i, part in parts if part]
+
+
+def powers(text: str) -> str:
+    """Text with 2.2e-16 written 2.2 × 10⁻¹⁶, in one piece."""
+
+    def power(match: re.Match[str]) -> str:
+        exponent = str(int(match[2])).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{match[1]}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{exponent}" if float(match[1]) else "0"
+
+    return re.sub(r"(\d(?:\.\d+)?)e([+-]\d+)", power, text)
 
 
 def badge(judged: Verdict) -> nodes.inline:
@@ -150,7 +154,7 @@ def start(app: Sphinx) -> None:
     claims = read_claims(Path(app.srcdir) / app.config.claims_file)
     app.env.claims = {claim.id: claim for claim in claims}
     if not hasattr(app.env, "evidence"):
-        app.env.evidence, app.env.figures = {}, {}
+        app.env.evidence, app.env.figures, app.env.verdicts = {}, {}, {}
         app.env.claims_users, app.env.claims_page = set(), ""
 
 
@@ -173,8 +177,8 @@ def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: Bu
 
 
 def gather(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Put all evidence together and warn about what is missing; return the pages to write again."""
-    before = env.figures
+    """Put all evidence together and judge every claim; return the pages to write again."""
+    before = env.figures, env.verdicts
     try:
         env.figures = collect_html(text for outputs in env.evidence.values() for text in outputs)
     except ValueError as error:
@@ -182,20 +186,29 @@ def gather(app: Sphinx, env: BuildEnvironment) -> list[str]:
         env.figures = {}
     for unknown in sorted(set(env.figures) - set(env.claims)):
         logger.warning("evidence for %s, which has no row in %s: add one", unknown, app.config.claims_file)
-    for missing in sorted(set(env.claims) - set(env.figures)):
-        logger.warning("claim %s is %s: %s gives no evidence", missing, MISSING, env.claims[missing].page)
-    return sorted(env.claims_users) if env.figures != before else []
+    env.verdicts = {claim.id: _judge(claim, env.figures.get(claim.id)) for claim in env.claims.values()}
+    return sorted(env.claims_users) if (env.figures, env.verdicts) != before else []
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def _judge(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
+    try:
+        judged = verdict(claim, figures)
+    except ValueError as error:
+        judged = Verdict(MISSING, "", f"{error}.")
+    if judged.kind == MISSING:
+        logger.warning("claim %s of %s is %s: %s", claim.id, claim.page, MISSING, judged.wording)
+    return judged
+
+
+def setup(app: Sphinx) -> dict[str, bool | int]:
     app.add_config_value("claims_file", "book/claims.yml", "env", str)
     app.add_directive("claims", Claims)
-    app.add_role("result", Place())
-    app.add_role("verdict", Place())
+    for what in ("result", "shown", "verdict"):
+        app.add_role(what, Place())
     app.add_post_transform(Fill)
     app.connect("builder-inited", start)
     app.connect("doctree-read", keep)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
     app.connect("env-updated", gather)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

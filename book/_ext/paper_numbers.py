@@ -1,7 +1,7 @@
 """The paper's own numbers for its equations, theorems, algorithm, figures and tables, on whatever page.
 
 The label says it: `eq-4` is equation (4), `thm-1` Theorem 1, `prop-2` Proposition 2, `alg-1` Algorithm 1,
-`fig-1` Figure 1, `table-1` Table 1. Figures and tables of our own have no number, equations of our own no label
+`fig-1` Figure 1, `table-1` Table 1. Our own figures and tables have no number, our own equations no label
 (theorems: `:nonumber:`), so that none passes for one of the paper's. A warning says where it is otherwise.
 """
 
@@ -16,17 +16,14 @@ from sphinx.domains.math import MathDomain
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-PREFIX = {
-    "displaymath": "eq", "figure": "fig", "table": "table",
-    "theorem": "thm", "proposition": "prop", "algorithm": "alg",
-}  # fmt: skip
+PREFIX = {"figure": "fig", "table": "table", "theorem": "thm", "proposition": "prop", "algorithm": "alg"}
 
 logger = logging.getLogger(__name__)
 
 
-def paper_number(kind: str, label: str) -> int | None:
+def paper_number(prefix: str, label: str) -> int | None:
     """The number that a label such as `eq-4` stands for, None for a label that is not the paper's."""
-    match = re.fullmatch(rf"{PREFIX[kind]}-(\d+)", label)
+    match = re.fullmatch(rf"{prefix}-(\d+)", label)
     return int(match[1]) if match else None
 
 
@@ -35,7 +32,7 @@ class PaperEquations(MathDomain):
 
     def note_equation(self, docname: str, labelid: str, location: Any = None) -> None:
         super().note_equation(docname, labelid, location)
-        number = paper_number("displaymath", labelid)
+        number = paper_number("eq", labelid)
         if number is None:
             logger.warning("equation label %s is not the paper's: remove it", labelid, location=location)
         else:
@@ -65,7 +62,7 @@ def renumber(app: Sphinx, env: BuildEnvironment) -> list[str]:
 def _numbers(docname: str, kind: str, counted: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     if kind not in PREFIX:
         return counted
-    numbers = {label: paper_number(kind, label) for label in counted}
+    numbers = {label: paper_number(PREFIX[kind], label) for label in counted}
     if kind in ("figure", "table"):
         return {label: (number,) for label, number in numbers.items() if number is not None}
     for label in (label for label, number in numbers.items() if number is None):

@@ -14,10 +14,10 @@ from sphinx.application import Sphinx
 def drop_repeats(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Keep the first of the scripts that have the same file name and the same body."""
+    """Keep the first of the scripts that have the same file name (inline: none) and the same body."""
     first: dict[tuple[str, str | None], Any] = {}
     for script in context["script_files"]:
-        first.setdefault((script.filename, script.attributes.get("body")), script)
+        first.setdefault((str(script.filename or ""), script.attributes.get("body")), script)
     context["script_files"] = list(first.values())
 
 
