@@ -19,8 +19,8 @@ from sphinx.config import Config
 def inputs(root: Path) -> Iterator[Path]:
     """The files, other than its cells, that a chapter's output depends on, in a fixed order."""
     yield from sorted((root / "gansrc").rglob("*.py"))
-    runs = root / "book" / "runs"
-    yield from sorted(p for p in runs.rglob("*") if p.is_file() and not p.name.startswith("checkpoint"))
+    recorded = (path for path in (root / "book" / "runs").rglob("*") if path.is_file())
+    yield from sorted(path for path in recorded if "checkpoint" not in str(path.relative_to(root)))
     if (pins := root / "constraints.txt").exists():
         yield pins
 
