@@ -181,6 +181,22 @@ def test_labels_that_are_not_the_papers_fail_the_build(book: Book) -> None:
     assert "proposition prop-ours is not the paper's" in book.log
 
 
+def test_an_address_brings_the_buttons_that_need_one(book: Book) -> None:
+    assert "colab" not in (book.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    book.write("_config.yml", config.replace('url: ""', 'url: "https://github.com/somebody/something"'))
+    book.write("book/chapter.md", CHAPTER)
+    assert book.build() == 0, book.log
+    page = (book.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
+    for url in (
+        "https://colab.research.google.com/github/somebody/something/blob/notebooks/book/chapter.ipynb",
+        "https://mybinder.org/v2/gh/somebody/something/notebooks?urlpath=lab/tree/book/chapter.ipynb",
+        "https://github.com/somebody/something/edit/main/book/chapter.md",
+        "https://github.com/somebody/something/issues/new",
+    ):
+        assert url in html.unescape(page)
+
+
 def extension(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "_ext" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

@@ -41,7 +41,8 @@ OPEN_ALL = """() => {
   document.querySelectorAll(".toggle-hidden").forEach(e => e.classList.remove("toggle-hidden"));
 }"""
 BAD_IMAGES = "[...document.images].filter(e => !e.alt.trim() || !e.naturalWidth).map(e => e.outerHTML)"
-BAD_FORMULAS = "[...document.querySelectorAll('mjx-merror, mjx-mtext[style*=red]')].map(e => e.textContent)"
+BAD_FORMULAS = """() => [...document.querySelectorAll("mjx-merror, mjx-mtext[style*=red]")].map(
+  e => e.closest("mjx-container").textContent)"""
 
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no Chromium: install it (Debian: apt install chromium)"),

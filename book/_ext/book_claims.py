@@ -45,7 +45,7 @@ class pending(nodes.Inline, nodes.Element):
 
 
 class Claims(SphinxDirective):
-    """The table of all claims: what the paper says, what we find, the verdict."""
+    """The table of all claims: what the paper says, what we find and the rule for it, the verdict."""
 
     def run(self) -> list[nodes.Node]:
         self.env.claims_page = self.env.docname
@@ -53,7 +53,9 @@ class Claims(SphinxDirective):
         rows = [_row(*(inline(title) for title in ("Claim", "The paper says", "We find", "Verdict")))]
         for claim in self.env.claims.values():
             name, shown, wording = (pending(what=w, key=claim.id) for w in ("chapter", "shown", "wording"))
-            rows.append(_row([name], inline(claim.paper), [shown], [wording], ids=[f"claim-{claim.id}"]))
+            rule = nodes.literal("", claim.rule, classes=["rule"])
+            cells = [name], inline(claim.paper), [shown, nodes.Text(" "), rule], [wording]
+            rows.append(_row(*cells, ids=[f"claim-{claim.id}"]))
         widths = (nodes.colspec(colwidth=width) for width in (7, 32, 29, 32))
         group = nodes.tgroup("", *widths, nodes.thead("", rows[0]), nodes.tbody("", *rows[1:]), cols=4)
         return [nodes.table("", group, classes=["claims", "cards", "colwidths-given"])]
