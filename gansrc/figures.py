@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
 
 P_DATA: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 2.0, "label": r"$p_\mathrm{data}$"}
 """Line style of the data density: black, dotted."""
@@ -38,3 +42,32 @@ def use_style() -> None:
     except ImportError:  # not in a notebook
         return
     set_matplotlib_formats("svg")
+
+
+def mosaic(
+    images: Float[Tensor, "n d"], columns: int, image_shape: tuple[int, int], marked_column: int | None = None
+) -> Figure:
+    """Draw grey images in [0, 1] row by row in a grid; `marked_column` (0 is the first) gets a frame.
+
+    Any n that fills whole rows of `columns` images, each a row of d = height x width pixels.
+    """
+    height, width = image_shape
+    rows = len(images) // columns
+    grid = images.detach().cpu().reshape(rows, columns, height, width)
+    picture = grid.permute(0, 2, 1, 3).reshape(rows * height, columns * width)
+    scale = 6.4 / max(columns, 10)
+    figure, axes = plt.subplots(figsize=(columns * scale, rows * scale * height / width))
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+    if marked_column is not None:
+        frame = Rectangle(
+            (marked_column * width - 0.5, -0.5),
+            width,
+            rows * height,
+            fill=False,
+            ec=ACCENT,
+            lw=3,
+            clip_on=False,
+        )
+        axes.add_patch(frame)
+    return figure

@@ -29,8 +29,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import gansrc
-from gansrc import datasets, game, parzen, recipes
+from gansrc import datasets, networks, parzen
 from gansrc.datasets import Dataset
+from gansrc.game import Game, Rules, sample
 from gansrc.recipes import Recipe
 
 EVALUATION_SEED = 2014
@@ -67,7 +68,7 @@ class Run:
         values = self.record["recipe"]
         rules = {**values["rules"], "momentum": tuple(values["rules"]["momentum"])}
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return Recipe(**{**values, **lists, "rules": game.Rules(**rules), "sources": {}})
+        return Recipe(**{**values, **lists, "rules": Rules(**rules), "sources": {}})
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
@@ -98,10 +99,16 @@ class Run:
             state |= load_file(file)
         return state
 
+    def game(self, data: Float[Tensor, "n d"], device: torch.device | str = "cpu") -> Game:
+        """The game where this run left it, to be played on with the training data it was played with."""
+        match = self.recipe.game(data, self.record["seed"], device)
+        match.load_state(self.state(), self.record["updates"])
+        return match
+
     def generator(self) -> nn.Module:
         """The trained generator, on the CPU."""
         recipe, d = self.recipe, self.record["data"]["dimension"]
-        net = recipes.networks.generator(recipe.z_dim, recipe.g_hidden, d, recipe.g_range, torch.Generator())
+        net = networks.generator(recipe.z_dim, recipe.g_hidden, d, recipe.g_range, torch.Generator())
         file = self.folder / self.record["checkpoint"]["folder"] / "generator.safetensors"
         if not file.exists():
             raise FileNotFoundError(f"{file} is missing: this record keeps no generator; train it anew")
@@ -114,7 +121,7 @@ class Run:
 
     def samples(self, n: int, seed: int = EVALUATION_SEED) -> Float[Tensor, "n d"]:
         """n samples of the trained generator; the same seed gives the same samples."""
-        return game.sample(self.generator(), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
+        return sample(self.generator(), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
 
 
 def train(
@@ -144,21 +151,20 @@ def train(
             f"{dataset.source} has {len(dataset.train)} training images,"
             f" one batch is {recipe.rules.batch_size}: give more"
         )
-    match = recipe.game(dataset.train, seed, where)
     rows: list[dict[str, float | str]] = []
     record = {
         "recipe": recipe.values(), "seed": seed, "data": _describe(dataset),
         "epochs": 0, "updates": 0, "seconds": 0.0, "legs": [],
     }  # fmt: skip
-    if previous:
+    if not previous:
+        match = recipe.game(dataset.train, seed, where)
+    else:
         record = previous.record
         if record["data"]["sha256"] != dataset.sha256:
             raise ValueError(
                 f"{out} was trained on other data ({record['data']['source']}): choose another --out"
             )
-        match.load_state(
-            {k: v.to(where) if k != "rng" else v for k, v in previous.state().items()}, record["updates"]
-        )
+        match = previous.game(dataset.train, where)
         with (out / "history.csv").open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if float(row["updates"]) <= record["updates"]]
     per_epoch = len(dataset.train) // (recipe.rules.batch_size * recipe.rules.k)
@@ -168,7 +174,7 @@ def train(
 
 
 def _train_until(
-    match: game.Game, dataset: Dataset, out: Path, record: dict[str, Any], rows: list[dict[str, Any]],
+    match: Game, dataset: Dataset, out: Path, record: dict[str, Any], rows: list[dict[str, Any]],
     last_update: int, per_epoch: int,
 ) -> None:  # fmt: skip
     """Play to `last_update`: a history row an epoch, a checkpoint a minute, a sample grid now and then."""
@@ -205,7 +211,7 @@ def _train_until(
 
 
 def _row(
-    match: game.Game, parts: list[tuple[int, dict[str, float]]], epoch: int, seconds: float,
+    match: Game, parts: list[tuple[int, dict[str, float]]], epoch: int, seconds: float,
     valid: Tensor, image_shape: tuple[int, ...], out: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """A line of history: means over the epoch, and every few epochs the validation log-likelihood."""
@@ -217,7 +223,7 @@ def _row(
     row |= dict.fromkeys(("valid_original", "sigma_original", "valid_fine", "sigma_fine"), "")
     if epoch % EVALUATE_EVERY == 0 or epoch == 1:
         rng = torch.Generator(match.rng.device).manual_seed(EVALUATION_SEED)
-        samples = game.sample(match.generator, match.noise, N_SAMPLES, rng)
+        samples = sample(match.generator, match.noise, N_SAMPLES, rng)
         for grid, sigmas in (("original", parzen.SIGMAS), ("fine", FINE_SIGMAS)):
             means = parzen.log_likelihood(samples, valid, sigmas).mean(0)
             row |= {f"valid_{grid}": f"{means.max():.3f}", f"sigma_{grid}": f"{sigmas[means.argmax()]:.4f}"}
@@ -353,7 +359,7 @@ def _previous(out: Path, recipe: Recipe, seed: int) -> Run | None:
 
 
 def _save(
-    match: game.Game,
+    match: Game,
     out: Path,
     record: dict[str, Any],
     rows: list[dict[str, Any]],

@@ -109,7 +109,7 @@ def test_A1_simultaneous_update_takes_both_gradients_at_the_old_point_with_half_
 
 
 def test_simultaneous_costs_share_dropout_masks():
-    # D's cost and G's cost come from one forward pass: as many masks are drawn as for a single pass over 2 m rows.
+    # One forward pass of D, hence one set of masks, serves both costs; Algorithm 1 makes two.
     game = new_game(dropout=0.5, order="simultaneous")
     calls = []
     game.discriminator.register_forward_hook(lambda *_: calls.append(1))
