@@ -18,7 +18,9 @@ from typing import Any, Literal
 from xml.etree import ElementTree
 
 Value = float | int | bool | str
-Kind = Literal["agrees", "agrees, with a restriction", "does not agree", "not computed in this build"]
+Kind = Literal[
+    "agrees", "agrees, with a restriction", "does not agree", "left out of this build", "not computed in this build"
+]  # fmt: skip
 
 TAG = '<div class="evidence"'
 """How the output of `evidence` begins in a notebook."""
@@ -60,6 +62,7 @@ class Verdict:
 def evidence(claim: str, **figures: float | int | bool | str) -> None:
     """Hand the figures that bear on a claim to the book's claims page, and show them on one line.
 
+    A chapter that lacks what the figures need, such as a data set, says so in their place: left_out="no MNIST".
     In a notebook the line is HTML whose tag carries the raw figures; elsewhere the line is printed. Raises
     ValueError for a figure that is not finite, TypeError for one that is no plain number or text.
     """
@@ -155,12 +158,14 @@ def evaluate(rule: str, figures: Mapping[str, Value]) -> bool:
 
 
 def verdict(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
-    """Judge a claim by its figures; without any, say that it was not computed.
+    """Judge a claim by its figures; without any, say that it was not computed, or why it was left out.
 
     Raises ValueError as `evaluate` does, and when `shown` names a figure that is missing.
     """
     if not figures:
         return Verdict("not computed in this build", "", "No chapter hands over a figure for it.")
+    if "left_out" in figures:
+        return Verdict("left out of this build", "", f"{figures['left_out']}.")
     holds = evaluate(claim.rule, figures)
     try:
         # Mathematics has braces of its own: what stands between two $ is left alone.

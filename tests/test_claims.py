@@ -86,6 +86,11 @@ def test_without_figures_a_claim_is_not_computed() -> None:
     assert claims.verdict(T3, None).kind == "not computed in this build"
 
 
+def test_what_a_chapter_leaves_out_is_said_with_the_reason() -> None:
+    judged = claims.verdict(T3, {"left_out": "the full MNIST is not at hand"})
+    assert judged == claims.Verdict("left out of this build", "", "the full MNIST is not at hand.")
+
+
 def test_a_restriction_is_part_of_an_agreeing_verdict_only() -> None:
     restricted = claims.Claim(**(vars(T3) | {"restriction": "On the support."}))
     assert claims.verdict(restricted, {"worst_error": 0.0, "pairs": 9}).kind == "agrees, with a restriction"

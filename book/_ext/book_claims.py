@@ -10,7 +10,8 @@ changed. In MyST:
     {shown}`T3`                     our figures on a claim, in the words of its row
     {verdict}`T3`                   the verdict on a claim, linked to its row
 
-What no chapter has computed is named as such on the page, and is a warning.
+What no chapter has computed is named as such on the page, and is a warning; what a chapter says that it left out is
+named, too, without one.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from sphinx.util.nodes import make_refnode
 from gansrc.claims import TAG, Claim, Value, Verdict, collect_html, read_claims, verdict
 
 MISSING = "not computed in this build"
+LEFT_OUT = "left out of this build"
 CLASS = {
     "agrees": "agrees",
     "agrees, with a restriction": "restricted",
     "does not agree": "disagrees",
+    LEFT_OUT: "missing",
     MISSING: "missing",
 }
 
@@ -98,7 +101,8 @@ class Fill(SphinxPostTransform):
 
     def shown(self, claim: str) -> list[nodes.Node]:
         """Our figures in words."""
-        return inline(powers(self.env.verdicts[claim].shown or MISSING))
+        judged = self.env.verdicts[claim]
+        return inline(powers(judged.shown or judged.kind))
 
     def wording(self, claim: str) -> list[nodes.Node]:
         """The verdict with its words."""
