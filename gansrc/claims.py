@@ -19,8 +19,12 @@ from xml.etree import ElementTree
 
 Value = float | int | bool | str
 Kind = Literal[
-    "agrees", "agrees, with a restriction", "does not agree", "left out of this build", "not computed in this build"
-]  # fmt: skip
+    "agrees",
+    "agrees, with a restriction",
+    "does not agree",
+    "left out of this build",
+    "not computed in this build",
+]
 
 TAG = '<div class="evidence"'
 """How the output of `evidence` begins in a notebook."""
@@ -62,7 +66,7 @@ class Verdict:
 def evidence(claim: str, **figures: float | int | bool | str) -> None:
     """Hand the figures that bear on a claim to the book's claims page, and show them on one line.
 
-    A chapter that lacks what the figures need, such as a data set, says so in their place: left_out="no MNIST".
+    A chapter that lacks what they need, such as a data set, says so in their place: left_out="no MNIST".
     In a notebook the line is HTML whose tag carries the raw figures; elsewhere the line is printed. Raises
     ValueError for a figure that is not finite, TypeError for one that is no plain number or text.
     """

@@ -10,8 +10,8 @@ changed. In MyST:
     {shown}`T3`                     our figures on a claim, in the words of its row
     {verdict}`T3`                   the verdict on a claim, linked to its row
 
-What no chapter has computed is named as such on the page, and is a warning; what a chapter says that it left out is
-named, too, without one.
+What no chapter has computed is named as such on the page, and is a warning; what a chapter says that it left
+out is named without one.
 """
 
 from __future__ import annotations
