@@ -55,7 +55,7 @@ def mosaic(
     rows = len(images) // columns
     grid = images.detach().cpu().reshape(rows, columns, height, width)
     picture = grid.permute(0, 2, 1, 3).reshape(rows * height, columns * width)
-    scale = 6.4 / max(columns, 10)
+    scale = 6.4 / max(columns, 8)
     figure, axes = plt.subplots(figsize=(columns * scale, rows * scale * height / width))
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
