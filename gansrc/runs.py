@@ -73,9 +73,15 @@ class Run:
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
         """history.csv as float64 columns, nan where a row has no entry."""
-        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = self.rows()
         return {key: np.array([float(row[key] or "nan") for row in rows]) for key in rows[0]} if rows else {}
+
+    def rows(self) -> list[dict[str, str]]:
+        """The lines of history.csv, one an epoch; none before the first epoch's end."""
+        if not (self.folder / "history.csv").exists():
+            return []
+        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
 
     @cached_property
     def log_likelihood(self) -> dict[str, Float[np.ndarray, " t"]]:
@@ -165,8 +171,7 @@ def train(
                 f"{out} was trained on other data ({record['data']['source']}): choose another --out"
             )
         match = previous.game(dataset.train, where)
-        with (out / "history.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if float(row["updates"]) <= record["updates"]]
+        rows = [row for row in previous.rows() if float(row["updates"]) <= record["updates"]]
     per_epoch = len(dataset.train) // (recipe.rules.batch_size * recipe.rules.k)
     record["legs"].append({"from_update": record["updates"], **provenance(where)})
     _train_until(match, dataset, out, record, rows, epochs * per_epoch, per_epoch)
@@ -181,54 +186,48 @@ def _train_until(
     train_data = dataset.train.to(match.rng.device)
     valid = dataset.valid[:N_VALID].to(match.rng.device)
     before, start, saved = record["seconds"], time.monotonic(), time.monotonic()
-    parts: list[tuple[int, dict[str, float]]] = []
+    sums: dict[str, float] = record.pop("epoch_so_far", {})
     bar = tqdm(total=last_update, initial=match.updates, unit="update", smoothing=0.05, disable=None)
     with _stop_requested() as stop, bar:
         while match.updates < last_update and not stop():
-            in_epoch = match.updates % per_epoch
-            n = min(10, per_epoch - in_epoch, last_update - match.updates)
-            parts.append((n, match.play(train_data, n)))
+            n = min(10, per_epoch - match.updates % per_epoch, last_update - match.updates)
+            means = match.play(train_data, n)
+            sums = {key: sums.get(key, 0.0) + n * mean for key, mean in means.items()}
             bar.update(n)
-            bar.set_postfix(
-                V=f"{parts[-1][1]['value']:.3f}", G=f"{parts[-1][1]['g_cost']:.3f}", refresh=False
-            )
+            bar.set_postfix(V=f"{means['value']:.3f}", G=f"{means['g_cost']:.3f}", refresh=False)
             if match.updates % per_epoch == 0:
-                epoch = match.updates // per_epoch
                 seconds = before + time.monotonic() - start
-                rows.append(_row(match, parts, epoch, seconds, valid, dataset.image_shape, out))
-                parts = []
+                row: dict[str, Any] = {"epoch": match.updates // per_epoch, "updates": match.updates}
+                row |= {"seconds": round(seconds, 1)}
+                row |= {key: f"{total / per_epoch:.6g}" for key, total in sums.items()}
+                row |= {"learning_rate": f"{match.learning_rate:.6g}", "momentum": f"{match.momentum:.6g}"}
+                rows.append(row | _validation(match, row["epoch"], valid, dataset.image_shape, out))
+                sums = {}
                 if time.monotonic() - saved > 60 or match.updates >= last_update:
                     _save(match, out, record, rows, per_epoch, seconds)
                     saved = time.monotonic()
         stopped = match.updates < last_update
     if stopped:
-        _save(match, out, record, rows, per_epoch, before + time.monotonic() - start)
-        print(
-            f"stopped after {match.updates} of {last_update} updates: the same command goes on from there",
-            file=sys.stderr,
-        )
+        _save(match, out, record | {"epoch_so_far": sums}, rows, per_epoch, before + time.monotonic() - start)
+        done = f"stopped after {match.updates} of {last_update} updates"
+        print(f"{done}: the same command goes on from there", file=sys.stderr)
         raise KeyboardInterrupt
 
 
-def _row(
-    match: Game, parts: list[tuple[int, dict[str, float]]], epoch: int, seconds: float,
-    valid: Tensor, image_shape: tuple[int, ...], out: Path,
-) -> dict[str, Any]:  # fmt: skip
-    """A line of history: means over the epoch, and every few epochs the validation log-likelihood."""
-    total = sum(n for n, _ in parts) or 1
-    row: dict[str, Any] = {"epoch": epoch, "updates": match.updates, "seconds": round(seconds, 1)}
-    for key in ("value", "g_cost", "d_real", "d_fake"):
-        row[key] = f"{sum(n * means[key] for n, means in parts) / total:.6g}"
-    row |= {"learning_rate": f"{match.learning_rate:.6g}", "momentum": f"{match.momentum:.6g}"}
-    row |= dict.fromkeys(("valid_original", "sigma_original", "valid_fine", "sigma_fine"), "")
-    if epoch % EVALUATE_EVERY == 0 or epoch == 1:
-        rng = torch.Generator(match.rng.device).manual_seed(EVALUATION_SEED)
-        samples = sample(match.generator, match.noise, N_SAMPLES, rng)
-        for grid, sigmas in (("original", parzen.SIGMAS), ("fine", FINE_SIGMAS)):
-            means = parzen.log_likelihood(samples, valid, sigmas).mean(0)
-            row |= {f"valid_{grid}": f"{means.max():.3f}", f"sigma_{grid}": f"{sigmas[means.argmax()]:.4f}"}
-        save_grid(samples[:100], image_shape, out / "samples.png")
-    return row
+def _validation(
+    match: Game, epoch: int, valid: Tensor, image_shape: tuple[int, ...], out: Path
+) -> dict[str, str]:
+    """The validation columns of a history row; empty but every few epochs, when samples.png is drawn, too."""
+    if epoch % EVALUATE_EVERY and epoch != 1:
+        return dict.fromkeys(("valid_original", "sigma_original", "valid_fine", "sigma_fine"), "")
+    rng = torch.Generator(match.rng.device).manual_seed(EVALUATION_SEED)
+    samples = sample(match.generator, match.noise, N_SAMPLES, rng)
+    columns = {}
+    for grid, sigmas in (("original", parzen.SIGMAS), ("fine", FINE_SIGMAS)):
+        means = parzen.log_likelihood(samples, valid, sigmas).mean(0)
+        columns |= {f"valid_{grid}": f"{means.max():.3f}", f"sigma_{grid}": f"{sigmas[means.argmax()]:.4f}"}
+    save_grid(samples[:100], image_shape, out / "samples.png")
+    return columns
 
 
 def evaluate(folder: Path) -> dict[str, Any]:

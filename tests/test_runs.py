@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +65,25 @@ def test_prolonging_a_run_equals_one_long_run_bit_for_bit(tmp_path, images):
     for key in ("value", "g_cost", "valid_original"):
         np.testing.assert_array_equal(whole.history[key], parts.history[key])
     assert [leg["from_update"] for leg in parts.record["legs"]] == [0, 20]
+
+
+def test_a_stop_within_an_epoch_leaves_no_trace_in_the_history(tmp_path, images, monkeypatch):
+    @contextmanager
+    def stop_at_once() -> Iterator[Callable[[], bool]]:
+        asked = iter([False, True])
+        yield lambda: next(asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_stop_requested", stop_at_once)
+        for _ in range(3):  # 10 updates each, half an epoch
+            with pytest.raises(KeyboardInterrupt):
+                runs.train(SMALL, tmp_path / "parts", epochs=2, data=images)
+    parts = runs.train(SMALL, tmp_path / "parts", epochs=2, data=images)
+    whole = runs.train(SMALL, tmp_path / "whole", epochs=2, data=images)
+    assert torch.equal(everything(parts), everything(whole))
+    for key in ("epoch", "value", "g_cost", "d_real", "d_fake", "valid_fine"):
+        np.testing.assert_array_equal(parts.history[key], whole.history[key])
+    assert "epoch_so_far" not in parts.record
 
 
 SCRIPT = """
