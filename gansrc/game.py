@@ -111,7 +111,7 @@ class Game:
         for _ in range(rules.k):  # for k steps do
             x = next(batches)  # sample m examples from the data,
             with torch.no_grad():
-                samples = G(self.noise.sample((len(x),)))  # m noise samples from p_g(z);
+                samples = G(self.noise.sample((len(x),)))  # m noise samples from the prior;
             real, fake = D(torch.cat([x, samples])).split(len(x))
             value = minibatch_value(real, fake)
             self.descend(D, -rules.d_cost * value)  # update D by ascending its gradient.
