@@ -14,6 +14,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 book: $(READY) ## Run every chapter whose code, data or records changed, and write the book to _build/html
+	@$(BIN)/gansrc data
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	@echo "Open $(CURDIR)/_build/html/index.html"
 

@@ -204,15 +204,20 @@ def extension(name: str) -> ModuleType:
     return module
 
 
-def test_the_cache_is_keyed_on_package_runs_and_pins_and_on_nothing_else(tmp_path: Path) -> None:
+def test_the_cache_is_keyed_on_package_runs_pins_and_data_and_on_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = extension("execution_key").key
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path / "data"))
     for folder in ("gansrc/deep", "book/runs/mnist/checkpoint-7"):
         (tmp_path / folder).mkdir(parents=True)
     keys = [key(tmp_path)]
     for name in ("gansrc/a.py", "gansrc/deep/b.py", "book/runs/mnist/run.json", "constraints.txt"):
         (tmp_path / name).write_text("1")
         keys.append(key(tmp_path))
-    assert len(set(keys)) == 5
+    (tmp_path / "data" / "MNIST" / "raw").mkdir(parents=True)
+    keys.append(key(tmp_path))
+    assert len(set(keys)) == 6
     for name in ("book/index.md", "gansrc/a.pyc", "book/runs/mnist/checkpoint-7/net", "README.md"):
         (tmp_path / name).write_text("1")
     assert key(tmp_path) == keys[-1]

@@ -1,8 +1,8 @@
 """Execute a chapter again when what it runs on has changed, and only then.
 
 The cache of executed notebooks looks at a chapter's cells, and not at the package that they call. So the
-cache lies in a folder named after the contents of `gansrc`, of the recorded runs and of the pinned versions.
-Where these change, the folder is a new one and the chapters run again. Where they do not, nothing runs.
+cache lies in a folder named after the contents of `gansrc`, of the recorded runs and of the pinned versions, and
+after whether MNIST is at hand, as pages leave things out without it. Where these change, the folder is a new one and the chapters run again. Where they do not, nothing runs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
+
+from gansrc import datasets
 
 
 def inputs(root: Path) -> Iterator[Path]:
@@ -31,6 +33,7 @@ def key(root: Path) -> str:
     for path in inputs(root):
         digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
+    digest.update(str((datasets.root() / "MNIST" / "raw").exists()).encode())
     return digest.hexdigest()
 
 
