@@ -1,9 +1,9 @@
 """Execute a chapter again when what it runs on has changed, and only then.
 
-The cache of executed notebooks looks at a chapter's cells, and not at the package that they call. So the cache
-lies in a folder named after the contents of `gansrc`, of the recorded runs and of the pinned versions, and after
-whether MNIST is at hand, as pages leave things out without it. Where these change, the folder is a new one and
-the chapters run again. Where they do not, nothing runs.
+The cache of executed notebooks looks at a chapter's cells, and not at the package that they call. So the
+cache lies in a folder named after the contents of `gansrc`, of the recorded runs and of the pinned
+versions, and after whether MNIST is at hand, as pages leave things out without it. Where these change, the
+folder is a new one and the chapters run again. Where they do not, nothing runs.
 """
 
 from __future__ import annotations
