@@ -123,6 +123,7 @@ def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, how):
     assert len(list(out.glob("checkpoint-*"))) == 1
 
 
+@pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is MNIST's
 def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, images, monkeypatch):
     monkeypatch.setattr(runs, "N_SAMPLES", 300)
     run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
@@ -214,6 +215,7 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys, m
     assert code == 2 and "cannot be read as a plain .npy" in said and "\n" not in said
 
 
+@pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is MNIST's
 def test_the_command_line_from_training_to_samples(tmp_path, images, capsys, monkeypatch):
     monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
     monkeypatch.setattr(runs, "N_SAMPLES", 100)
