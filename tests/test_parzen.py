@@ -114,7 +114,7 @@ def test_clusters_and_outliers_far_apart():
 @pytest.mark.parametrize("d", [1, 3, 40])
 @pytest.mark.parametrize("sigma", [0.05, 0.3, 2.0])
 def test_agrees_with_scikit_learn(d, sigma):
-    """With its tree cut to a single leaf: with more, it errs by hundreds of nats (its issue 25799, open)."""
+    """With its tree cut to a single leaf: with more, it errs by hundreds of nats."""
     samples, x = images("uniform", d, n=700)
     truth = KernelDensity(bandwidth=sigma, leaf_size=700).fit(samples.double()).score_samples(x.double())
     np.testing.assert_allclose(parzen.log_likelihood(samples, x, sigma), truth, rtol=1e-6, atol=1e-3)
