@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -240,12 +241,35 @@ def test_input_of_every_kind():
         np.testing.assert_allclose(parzen.log_likelihood(rough, points, 0.2), truth, **close)
 
 
-def test_input_is_left_alone():
-    samples, x = images("uniform", 30)
-    before = samples.clone(), x.clone()
-    parzen.log_likelihood(samples, x, GRID)
+def test_what_is_the_callers_is_left_alone():
+    """The data, and the number of threads, in this thread and in new ones."""
+    samples, x = images("uniform", 30, m=9000)
+    before, threads = (samples.clone(), x.clone()), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        parzen.log_likelihood(samples, x, GRID)
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(threads)
     assert torch.equal(samples, before[0])
     assert torch.equal(x, before[1])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_any_number_of_threads(threads, monkeypatch):
+    samples, x = images("points near the samples", 30, n=301, m=77)
+    truth = brute_force(samples, x, GRID)
+    monkeypatch.setattr(parzen, "BLOCK", 3000)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            result = parzen.log_likelihood(samples, x, GRID)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(result, truth, rtol=1e-6, atol=1e-3)
 
 
 def test_reduced_precision_does_not_reach_the_distances():
