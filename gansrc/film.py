@@ -31,7 +31,7 @@ class Frame:
     arrows: Float[np.ndarray, " a"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Film:
     """Frames that a notebook or a page shows with a play button and a slider.
 
@@ -49,6 +49,9 @@ class Film:
     def __post_init__(self) -> None:
         if not self.frames:
             raise ValueError("a film needs at least one frame, got none")
+
+    def __repr__(self) -> str:
+        return f"Film of {len(self.frames)} frames: {self.alt}"
 
     def _repr_html_(self) -> str:
         pictures = [[frame.label, *self._paths(frame)] for frame in self.frames]
@@ -81,7 +84,7 @@ PAGE = """<figure class="film" id="{id}">
 <style>
 .film {{ margin: 0 auto; max-width: 46rem; }}
 .film svg {{ display: block; width: 100%; height: auto; fill: none; stroke: black; stroke-width: 2.5; }}
-.film text {{ fill: black; font: 15px sans-serif; stroke: none; }}
+.film text {{ fill: black; font: 18px sans-serif; stroke: none; }}
 .film .arrows, .film .line {{ stroke-width: 1; }}
 .film div:not([hidden]) {{ align-items: center; display: flex; flex-wrap: wrap; gap: .3rem .8rem; }}
 .film button {{ background: none; border: 1px solid; border-radius: .3rem; color: inherit; min-width: 5rem;

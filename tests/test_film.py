@@ -74,6 +74,10 @@ def test_a_label_cannot_end_the_script() -> None:
     assert page.count("</script>") == 1 and payload(page)[0][0] == "</script><b>"
 
 
+def test_where_html_cannot_be_shown_there_are_words() -> None:
+    assert repr(film(frame("start", 0.0), frame("end", 1.0))) == 'Film of 2 frames: A bell "moves"'
+
+
 def test_a_film_without_frames_is_refused() -> None:
     with pytest.raises(ValueError, match="a film needs at least one frame, got none"):
         film()
