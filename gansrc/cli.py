@@ -36,10 +36,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a recipe; the same command again resumes")
-    train.add_argument("recipe", help="mnist (the authors' code) or mnist-algorithm-1 (the paper's text)")
+    train.add_argument(
+        "recipe", help="mnist (the authors' code), mnist-algorithm-1 (the paper's text) or a variant of it"
+    )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, made if absent")
     train.add_argument("--epochs", type=int, help="total length; more than before prolongs a finished run")
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="N seeds at once, from --seed on: DIR-seed-0, DIR-seed-1, ...",
+    )
     train.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     train.add_argument("--data", metavar="FILE.npz", help="your own images: an .npz with x_train")
     train.set_defaults(run=_train)
@@ -70,16 +78,16 @@ def _parser() -> argparse.ArgumentParser:
 def _train(arguments: argparse.Namespace) -> None:
     from gansrc import recipes, runs
 
-    recipe = recipes.recipe(arguments.recipe)
-    run = runs.train(
-        recipe,
-        arguments.out,
-        epochs=arguments.epochs,
-        seed=arguments.seed,
-        device=arguments.device,
-        data=arguments.data,
-    )
-    print(f"{run.folder}: {run.record['epochs']} epochs, {run.record['seconds']:.0f} s")
+    recipe, out, first = recipes.recipe(arguments.recipe), arguments.out, arguments.seed
+    folders = {first: out}
+    if arguments.seeds is not None:
+        if arguments.seeds < 1:
+            raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
+        seeds = range(first, first + arguments.seeds)
+        folders = {seed: out.with_name(f"{out.name}-seed-{seed}") for seed in seeds}
+    options = {"epochs": arguments.epochs, "device": arguments.device, "data": arguments.data}
+    for run in runs.train_seeds(recipe, folders, **options):
+        print(f"{run.folder}: {run.record['epochs']} epochs, {run.record['seconds']:.0f} s")
 
 
 def _sample(arguments: argparse.Namespace) -> None:

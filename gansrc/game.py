@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Normal, Uniform
 from torch.nn.functional import logsigmoid
+
+from gansrc.networks import side_by_side, stack
 
 
 @dataclass(frozen=True)
@@ -18,14 +22,13 @@ class Rules:
     """How the game is played.
 
     order: "alternating" (Algorithm 1: D moves, then G against the new D) or "simultaneous" (the authors'
-    code: one
-        forward pass, both gradients taken before either net moves, D's dropout masks shared).
-    k: steps of D for one of G. saturating: G descends log(1 - D(G(z))), else it ascends log D(G(z)).
-    d_cost: factor on D's cost; the authors' code has 1/2.
-    batch_size: m of Algorithm 1. learning_rate, decay, min_learning_rate: after every update the rate is
-    divided by
-        `decay`, down to the floor. momentum: its first and last value, linear from epoch 1 to
-        `momentum_epochs`.
+    code: one set of samples and of D's dropout masks for both costs, both gradients taken before either net
+    moves). k: steps of D for one of G. saturating: G descends log(1 - D(G(z))), else it ascends log D(G(z)).
+    d_cost: factor on D's cost; the authors' code has 1/2. batch_size: m of Algorithm 1. learning_rate, decay,
+    min_learning_rate: after every update the rate is divided by `decay`, down to the floor. momentum: its
+    first and last value, linear from epoch 1 to `momentum_epochs`. fresh_masks: G's cost sees masks of its
+    own in simultaneous play too. average: decay, by update, of a running mean of G's weights, which then
+    draws the samples that are judged; 0 for none, as in the paper.
     """
 
     order: str = "alternating"
@@ -38,35 +41,43 @@ class Rules:
     min_learning_rate: float = 1e-6
     momentum: tuple[float, float] = (0.5, 0.7)
     momentum_epochs: int = 250
+    fresh_masks: bool = False
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         if self.order not in ("alternating", "simultaneous"):
             raise ValueError(f"order must be 'alternating' or 'simultaneous', got {self.order!r}")
         if self.order == "simultaneous" and self.k != 1:
             raise ValueError(f"simultaneous updates need k = 1, got k = {self.k}: use order='alternating'")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must lie in [0, 1), got {self.average}")
         for name in ("k", "d_cost", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
-def minibatch_value(real: Float[Tensor, " m"], fake: Float[Tensor, " m"]) -> Float[Tensor, ""]:
+def minibatch_value(real: Float[Tensor, "*s m"], fake: Float[Tensor, "*s m"]) -> Float[Tensor, "*s"]:
     """Minibatch estimate of V(D, G), eq. (1), in nats, from D's logits on data and on samples."""
-    return logsigmoid(real).mean() + logsigmoid(-fake).mean()  # log D(x) + log(1 - D(G(z)))
+    return logsigmoid(real).mean(-1) + logsigmoid(-fake).mean(-1)  # log D(x) + log(1 - D(G(z)))
 
 
-def generator_cost(fake: Float[Tensor, " m"], saturating: bool) -> Float[Tensor, ""]:
+def generator_cost(fake: Float[Tensor, "*s m"], saturating: bool) -> Float[Tensor, "*s"]:
     """What G descends, nats: log(1 - D(G(z))) of eq. (1), or section 3's non-saturating -log D(G(z))."""
-    return logsigmoid(-fake).mean() if saturating else -logsigmoid(fake).mean()
+    return logsigmoid(-fake).mean(-1) if saturating else -logsigmoid(fake).mean(-1)
 
 
 class Game:
     """A generator and a discriminator at play.
 
     generator: codes (n, ...) to samples. discriminator: samples to logits (n,). Layers that mix the examples
-    of a batch (batch normalisation) see data and samples together. noise: p_z; its tensors say on which
-    device codes are drawn. rng: the stream that every draw of the game comes from: batches, codes, dropout
-    masks.
+    of a batch (batch normalisation) see data and samples together in alternating play. noise: p_z; its
+    tensors say on which device codes are drawn. rng: the stream that every draw of the game comes from:
+    batches, codes, dropout masks. learning_rate and momentum are tensors: no number of the host's is baked
+    into an update, so that a CUDA device can replay it as a graph.
     """
+
+    batch_axis = 0
+    """The axis of a minibatch's examples."""
 
     def __init__(
         self,
@@ -81,78 +92,122 @@ class Game:
         self.velocity = {
             net: [torch.zeros_like(p) for p in net.parameters()] for net in (generator, discriminator)
         }
+        self.average = [p.detach().clone() for p in generator.parameters()] if rules.average else []
+        weight = next(discriminator.parameters())
+        self.learning_rate, self.momentum = weight.new_zeros(()), weight.new_zeros(())
+        self._replay: Replay | None = None
 
     def play(self, data: Float[Tensor, "n *shape"], updates: int) -> dict[str, float]:
         """Play `updates` rounds of Algorithm 1 on `data`; return the means of V, G's cost, D(x) and D(G(z)).
 
         Interrupted between two calls and continued from the same state, it gives bit for bit what one call
-        gives.
+        gives (on a CPU).
         """
-        if len(data) < self.rules.batch_size:
-            raise ValueError(f"batch_size {self.rules.batch_size} needs as many examples, got {len(data)}")
-        self.generator.train(), self.discriminator.train()
-        total = torch.zeros(4, device=data.device)
-        batches = minibatches(
-            data, self.rules.batch_size, self.rng.initial_seed(), self.updates * self.rules.k
-        )
-        step = self.alternating_update if self.rules.order == "alternating" else self.simultaneous_update
         with drawing_from(self.rng):
-            for _ in range(updates):
-                self.set_schedules(len(data) // self.rules.batch_size)
-                total += step(batches)
-                self.updates += 1
-        return dict(
-            zip(("value", "g_cost", "d_real", "d_fake"), (total / max(updates, 1)).tolist(), strict=True)
-        )
+            return means(self._play(data, updates))
 
-    def alternating_update(self, batches: Iterator[Float[Tensor, "m *shape"]]) -> Float[Tensor, "4"]:
+    def _play(self, data: Float[Tensor, "n *shape"], updates: int) -> Float[Tensor, "*s 4"]:
+        rules = self.rules
+        if len(data) < rules.batch_size:
+            raise ValueError(f"batch_size {rules.batch_size} needs as many examples, got {len(data)}")
+        self.generator.train(), self.discriminator.train()
+        indices = self.batch_indices(len(data), data.device)
+        update = self._replayed(data) if data.is_cuda else partial(self.update, data)
+        total = torch.zeros(4, device=data.device)
+        for _ in range(updates):
+            self.set_schedules(len(data) // rules.batch_size)
+            total = total + update(torch.stack([next(indices) for _ in range(rules.k)]))
+            self.updates += 1
+        return total / max(updates, 1)
+
+    def update(
+        self, data: Float[Tensor, "n *shape"], chosen: Int64[Tensor, "k *s m"]
+    ) -> Float[Tensor, "*s 4"]:
+        """One update by the rules' order, on k minibatches given by their rows of `data`."""
+        batches = iter(data[chosen])
+        if self.rules.order == "alternating":
+            return self.alternating_update(batches)
+        return self.simultaneous_update(batches)
+
+    def alternating_update(self, batches: Iterator[Float[Tensor, "*s m d"]]) -> Float[Tensor, "*s 4"]:
         """One iteration of Algorithm 1 as the paper has it, k steps of D and one of G."""
         G, D, rules = self.generator, self.discriminator, self.rules
         for _ in range(rules.k):  # for k steps do
             x = next(batches)  # sample m examples from the data,
             with torch.no_grad():
-                samples = G(self.noise.sample((len(x),)))  # m noise samples from the prior;
-            real, fake = D(torch.cat([x, samples])).split(len(x))
+                samples = G(self.codes())  # m noise samples from the prior;
+            real, fake = D(torch.cat([x, samples], self.batch_axis)).chunk(2, -1)
             value = minibatch_value(real, fake)
             self.descend(D, -rules.d_cost * value)  # update D by ascending its gradient.
-        z = self.noise.sample((rules.batch_size,))  # Sample m noise samples;
-        fake_for_g = D(G(z))
-        cost = generator_cost(fake_for_g, rules.saturating)
+        z = self.codes()  # Sample m noise samples;
+        cost = generator_cost(D(G(z)), rules.saturating)
         self.descend(G, cost)  # update G by descending its gradient.
         return report(value, cost, real, fake)
 
-    def simultaneous_update(self, batches: Iterator[Float[Tensor, "m *shape"]]) -> Float[Tensor, "4"]:
-        """One update as the authors' code has it: one set of samples and masks, both nets move at once."""
+    def simultaneous_update(self, batches: Iterator[Float[Tensor, "*s m d"]]) -> Float[Tensor, "*s 4"]:
+        """One update as the authors' code has it: one set of samples, both nets move at once."""
         G, D, rules = self.generator, self.discriminator, self.rules
-        x = next(batches)
-        samples = G(self.noise.sample((len(x),)))
-        real, fake = D(torch.cat([x, samples])).split(len(x))
+        samples = G(self.codes())
+        real, fake = D(next(batches)), D(samples)  # apart: the way back to G is through the samples alone
         value = minibatch_value(real, fake)
-        cost = generator_cost(fake, rules.saturating)
-        d_gradient = torch.autograd.grad(-rules.d_cost * value, list(D.parameters()), retain_graph=True)
-        g_gradient = torch.autograd.grad(cost, list(G.parameters()))
+        cost = generator_cost(D(samples) if rules.fresh_masks else fake, rules.saturating)
+        d_cost = -rules.d_cost * value.sum()
+        d_gradient = torch.autograd.grad(d_cost, list(D.parameters()), retain_graph=True)
+        g_gradient = torch.autograd.grad(cost.sum(), list(G.parameters()))
         self.move(D, d_gradient)
         self.move(G, g_gradient)
         return report(value, cost, real, fake)
 
-    def descend(self, net: nn.Module, cost: Float[Tensor, ""]) -> None:
+    def codes(self) -> Float[Tensor, "*s m z"]:
+        """A minibatch of noise."""
+        return self.noise.sample((self.rules.batch_size,))
+
+    def descend(self, net: nn.Module, cost: Float[Tensor, "*s"]) -> None:
         """Move one net down the gradient of a cost; the other net is left alone."""
-        self.move(net, torch.autograd.grad(cost, list(net.parameters())))
+        self.move(net, torch.autograd.grad(cost.sum(), list(net.parameters())))
 
     @torch.no_grad()
     def move(self, net: nn.Module, gradient: tuple[Tensor, ...]) -> None:
         """Gradient step with momentum, the rate inside the velocity: v <- m v - lr g; theta <- theta + v."""
         for theta, v, g in zip(net.parameters(), self.velocity[net], gradient, strict=True):
-            v.mul_(self.momentum).add_(g, alpha=-self.learning_rate)
+            v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
             theta.add_(v)
+        if self.average and net is self.generator:
+            for mean, theta in zip(self.average, net.parameters(), strict=True):
+                mean.lerp_(theta, 1 - self.rules.average)
 
     def set_schedules(self, batches_per_epoch: int) -> None:
         """Learning rate (by update) and momentum (by epoch, counted from 0) for the next update."""
         rules = self.rules
-        self.learning_rate = max(rules.learning_rate / rules.decay**self.updates, rules.min_learning_rate)
+        rate = max(rules.learning_rate / rules.decay**self.updates, rules.min_learning_rate)
         epoch = self.updates * rules.k // batches_per_epoch
         ramp = min(max((epoch - 1) / max(rules.momentum_epochs - 1, 1), 0.0), 1.0)
-        self.momentum = rules.momentum[0] + (rules.momentum[1] - rules.momentum[0]) * ramp
+        self.learning_rate.fill_(rate)
+        self.momentum.fill_(rules.momentum[0] + (rules.momentum[1] - rules.momentum[0]) * ramp)
+
+    def batch_indices(self, n: int, device: torch.device) -> Iterator[Int64[Tensor, "*s m"]]:
+        """The rows of the minibatches to come."""
+        start = self.updates * self.rules.k
+        return batch_indices(n, self.rules.batch_size, self.rng.initial_seed(), start, device)
+
+    def _replayed(self, data: Float[Tensor, "n *shape"]) -> Replay:
+        """`update` on these data, by a graph."""
+        if self._replay is None or self._replay.data is not data:
+            self._replay = Replay(self.update, data, self.streams())
+        return self._replay
+
+    def streams(self) -> list[torch.Generator]:
+        """The generators that an update draws from, beside torch's default one."""
+        return []
+
+    def judged_generator(self) -> nn.Module:
+        """The generator whose samples are judged: the running mean, where the rules keep one."""
+        if not self.average:
+            return self.generator
+        net = copy.deepcopy(self.generator)
+        for theta, mean in zip(net.parameters(), self.average, strict=True):
+            theta.data = mean.clone()
+        return net
 
     def state(self) -> dict[str, Tensor]:
         """What the next update depends on beside the count of updates: weights, velocities, random stream."""
@@ -160,6 +215,9 @@ class Game:
         for name, net in (("generator", self.generator), ("discriminator", self.discriminator)):
             state |= {f"{name}.{key}": tensor for key, tensor in net.state_dict().items()}
             state |= {f"velocity.{name}.{i}": v for i, v in enumerate(self.velocity[net])}
+        if self.average:
+            names = (name for name, _ in self.generator.named_parameters())
+            state |= {f"average.{name}": mean for name, mean in zip(names, self.average, strict=True)}
         return state
 
     @torch.no_grad()
@@ -177,29 +235,151 @@ class Game:
         self.updates = updates
 
 
+class Games(Game):
+    """Games of one make, played as one computation: their nets' weights lie side by side on a leading axis.
+
+    Each game keeps its own random stream and stays usable by itself (its tensors are views of its slice), so
+    playing games together gives each of them, up to rounding, what it would have come to alone. Raises
+    ValueError for games that differ in rules, in their count of updates or in architecture, and for nets
+    with layers other than those of `gansrc.networks`.
+    """
+
+    batch_axis = 1
+
+    def __init__(self, games: Sequence[Game]) -> None:
+        first = games[0]
+        for game in games:
+            if (game.rules, game.updates) != (first.rules, first.updates):
+                raise ValueError("games played together need the same rules and count of updates")
+        self.games, rngs = list(games), [game.rng for game in games]
+        generator = stack([game.generator for game in games], rngs)
+        discriminator = stack([game.discriminator for game in games], rngs)
+        super().__init__(generator, discriminator, first.noise, first.rules, first.rng)
+        self.updates = first.updates
+        for net, nets in (
+            (generator, [game.generator for game in games]),
+            (discriminator, [game.discriminator for game in games]),
+        ):
+            lists = [game.velocity[own] for game, own in zip(games, nets, strict=True)]
+            self.velocity[net] = side_by_side(lists)
+        self.average = side_by_side([game.average for game in games])
+
+    def play(self, data: Float[Tensor, "n *shape"], updates: int) -> list[dict[str, float]]:
+        """As `Game.play`; the means of each game."""
+        totals = self._play(data, updates)
+        for game in self.games:
+            game.updates = self.updates
+            game.learning_rate.copy_(self.learning_rate), game.momentum.copy_(self.momentum)
+        return [means(total) for total in totals.expand(len(self.games), 4)]
+
+    def codes(self) -> Float[Tensor, "s m z"]:
+        """A minibatch of noise for each game, from its own stream."""
+        return torch.stack([draw(self.noise, self.rules.batch_size, rng) for rng in self.streams()])
+
+    def batch_indices(self, n: int, device: torch.device) -> Iterator[Int64[Tensor, "s m"]]:
+        """The rows of each game's minibatches to come."""
+        return map(torch.stack, zip(*(game.batch_indices(n, device) for game in self.games), strict=True))
+
+    def streams(self) -> list[torch.Generator]:
+        """The games' random streams."""
+        return [game.rng for game in self.games]
+
+
+class Replay:
+    """An update on a CUDA device, captured as a graph and replayed: one launch where there were a hundred.
+
+    Call it with the rows of the next minibatches; it returns the update's report. The first few updates run
+    as they are, on a stream of their own, as CUDA asks of whatever is to be captured.
+    """
+
+    WARM_UP = 3
+
+    def __init__(
+        self,
+        update: Callable[[Tensor, Tensor], Tensor],
+        data: Float[Tensor, "n *shape"],
+        streams: Sequence[torch.Generator],
+    ) -> None:
+        self.update, self.data, self.streams = update, data, streams
+        self.calls = 0
+
+    def __call__(self, chosen: Int64[Tensor, "k *s m"]) -> Float[Tensor, "*s 4"]:
+        self.calls += 1
+        if self.calls <= self.WARM_UP:
+            return on_a_side_stream(lambda: self.update(self.data, chosen))
+        if self.calls == self.WARM_UP + 1:
+            self.chosen = chosen.clone()
+            self.replay = capture(lambda: self.update(self.data, self.chosen), self.streams)
+        self.chosen.copy_(chosen)
+        return self.replay()
+
+
+def on_a_side_stream(step: Callable[[], Tensor]) -> Tensor:
+    """Run a step on a CUDA stream of its own, in its turn."""
+    main, side = torch.cuda.current_stream(), torch.cuda.Stream()
+    side.wait_stream(main)
+    with torch.cuda.stream(side):
+        result = step()
+    main.wait_stream(side)
+    return result
+
+
+def capture(step: Callable[[], Tensor], streams: Sequence[torch.Generator]) -> Callable[[], Tensor]:
+    """A step as a CUDA graph, which draws anew from torch's default generator and `streams` at every call.
+
+    To capture it does not run it. Every call overwrites the tensor that the one before returned.
+    """
+    graph = torch.cuda.CUDAGraph()
+    for generator in streams:
+        graph.register_generator_state(generator)
+    with torch.cuda.graph(graph):
+        result = step()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def means(total: Float[Tensor, "4"]) -> dict[str, float]:
+    """A report by name, brought to the host."""
+    return dict(zip(("value", "g_cost", "d_real", "d_fake"), total.tolist(), strict=True))
+
+
 def report(
-    value: Float[Tensor, ""], cost: Float[Tensor, ""], real: Float[Tensor, " m"], fake: Float[Tensor, " m"]
-) -> Float[Tensor, "4"]:
+    value: Float[Tensor, "*s"],
+    cost: Float[Tensor, "*s"],
+    real: Float[Tensor, "*s m"],
+    fake: Float[Tensor, "*s m"],
+) -> Float[Tensor, "*s 4"]:
     """V, G's cost (nats), mean D(x) and mean D(G(z)) of an update, kept on the device."""
     with torch.no_grad():
-        return torch.stack([value, cost, real.sigmoid().mean(), fake.sigmoid().mean()])
+        return torch.stack([value, cost, real.sigmoid().mean(-1), fake.sigmoid().mean(-1)], -1)
 
 
 def minibatches(data: Float[Tensor, "n *shape"], size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Endless minibatches (size, ...) from number `start` on: shuffled passes, a last partial batch dropped.
+    """Endless minibatches (size, ...) from number `start` on: shuffled passes, a partial last one dropped."""
+    return (data[chosen] for chosen in batch_indices(len(data), size, seed, start, data.device))
+
+
+def batch_indices(
+    n: int, size: int, seed: int, start: int, device: torch.device
+) -> Iterator[Int64[Tensor, " size"]]:
+    """The rows of the minibatches of `minibatches`.
 
     The order of an epoch depends on `seed` and the epoch alone, so that any point of the sequence can be gone
-    back to.
+    back to. It is drawn on the CPU: the same on every device.
     """
-    per_epoch = len(data) // size
+    per_epoch = n // size
     epoch, first = divmod(start, per_epoch)
     while True:
-        order = torch.randperm(
-            len(data), generator=torch.Generator().manual_seed(seed + 1_000_003 * (epoch + 1))
-        )
-        order = order.to(data.device)
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + 1_000_003 * (epoch + 1)))
+        if device.type == "cuda":  # from pinned memory the copy does not wait for the device
+            order = order.pin_memory()
+        order = order.to(device, non_blocking=True)
         for i in range(first, per_epoch):
-            yield data[order[i * size : (i + 1) * size]]
+            yield order[i * size : (i + 1) * size]
         epoch, first = epoch + 1, 0
 
 
@@ -209,14 +389,29 @@ def drawing_from(rng: torch.Generator) -> Iterator[None]:
 
     The caller's own random state is untouched.
     """
-    devices = [rng.device] if rng.device.type != "cpu" else []
-    module = torch.get_device_module(rng.device) if devices else torch
-    with torch.random.fork_rng(devices, device_type=rng.device.type if devices else "cuda"):
-        module.set_rng_state(rng.get_state(), *devices)
-        try:
-            yield
-        finally:
-            rng.set_state(module.get_rng_state(*devices))
+    module = torch if rng.device.type == "cpu" else torch.get_device_module(rng.device)
+    where = [rng.device] if rng.device.type == "cuda" else []
+    before = module.get_rng_state(*where)
+    module.set_rng_state(rng.get_state(), *where)
+    try:
+        yield
+    finally:
+        rng.set_state(module.get_rng_state(*where))
+        module.set_rng_state(before, *where)
+
+
+def draw(noise: Distribution, n: int, rng: torch.Generator) -> Float[Tensor, "n z"]:
+    """n codes from `rng`'s stream: what `noise.sample((n,))` gives when that is the default one.
+
+    Unlike `drawing_from` it can be captured in a CUDA graph. Raises TypeError but for Uniform and Normal.
+    """
+    if isinstance(noise, Uniform):
+        low, width = noise.low, noise.high - noise.low
+        return low + width * torch.rand(n, *low.shape, generator=rng, device=low.device, dtype=low.dtype)
+    if isinstance(noise, Normal):
+        shape = (n, *noise.loc.shape)
+        return torch.normal(noise.loc.expand(shape), noise.scale.expand(shape), generator=rng)
+    raise TypeError(f"several games at once need uniform or normal noise, got {type(noise).__name__}")
 
 
 @torch.no_grad()

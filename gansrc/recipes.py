@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -30,7 +30,7 @@ class Recipe:
     g_hidden, d_hidden: layer widths; d_pieces: maxout pieces a unit. g_range, d_range: weights start uniform
     in ±range.
     output_bias: "marginals" starts G's output at the data's pixel means. keep_input, keep_hidden: dropout in
-    D.
+    D. d_pieces 1 stands for rectifiers.
     epochs: default length. sources: a line for every field, those of `rules` included.
     """
 
@@ -130,6 +130,8 @@ MNIST = Recipe(
         "min_learning_rate": YAML + ": ExponentialDecay",
         "momentum": YAML + ": init_momentum, final_momentum",
         "momentum_epochs": YAML + ": MomentumAdjustor, start 1, saturate 250",
+        "fresh_masks": CODE + ": one pass through D serves both costs",
+        "average": "none in the paper or its code",
         "epochs": "ours: their run had no end; 250 is where the momentum stops rising",
     },
 )
@@ -143,11 +145,43 @@ MNIST_ALGORITHM_1 = dataclasses.replace(
     | {
         "order": "Algorithm 1 of the paper: D moves first, then G against the new D with fresh noise",
         "d_cost": "Algorithm 1 of the paper: the full sum",
+        "fresh_masks": "alternating play always draws masks anew",
     },
 )
 """The paper's text: alternating updates, D's full cost, fresh noise and masks for G; the rest is `mnist`."""
 
-RECIPES = {recipe.name: recipe for recipe in (MNIST, MNIST_ALGORITHM_1)}
+
+def _variant(suffix: str, **changes: Any) -> Recipe:
+    """`mnist-algorithm-1` with some values changed, those of its rules among them."""
+    of_rules = {key: value for key, value in changes.items() if hasattr(MNIST.rules, key)}
+    own = {key: value for key, value in changes.items() if key not in of_rules}
+    return dataclasses.replace(
+        MNIST_ALGORITHM_1,
+        name=f"{MNIST_ALGORITHM_1.name}-{suffix}",
+        rules=dataclasses.replace(MNIST_ALGORITHM_1.rules, **of_rules),
+        sources=MNIST_ALGORITHM_1.sources | dict.fromkeys(changes, "ours: what is its effect?"),
+        **own,
+    )
+
+
+ABLATIONS = (
+    _variant("half-cost", d_cost=0.5),
+    _variant("simultaneous", order="simultaneous", fresh_masks=True),
+    _variant("simultaneous-shared", order="simultaneous"),
+    _variant("saturating", saturating=True),
+    _variant("k-2", k=2),
+    _variant("k-5", k=5),
+    _variant("steady-momentum", momentum=(0.5, 0.5)),
+    _variant("steady-rate", decay=1.0),
+    _variant("rectifier", d_hidden=(1200, 240), d_pieces=1),  # as many weights as the maxout net
+    _variant("no-dropout", keep_input=1.0, keep_hidden=1.0),
+    _variant("zero-bias", output_bias="zero"),
+    _variant("gaussian", noise="gaussian"),
+    _variant("average", average=0.999),
+)
+"""`mnist-algorithm-1` with one thing changed (the second of the simultaneous ones is two steps away)."""
+
+RECIPES = {recipe.name: recipe for recipe in (MNIST, MNIST_ALGORITHM_1, *ABLATIONS)}
 
 
 def recipe(name: str) -> Recipe:

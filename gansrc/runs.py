@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from tqdm import tqdm
 import gansrc
 from gansrc import datasets, networks, parzen
 from gansrc.datasets import Dataset
-from gansrc.game import Game, Rules, sample
+from gansrc.game import Game, Games, Rules, sample
 from gansrc.recipes import Recipe
 
 EVALUATION_SEED = 2014
@@ -40,6 +40,8 @@ N_SAMPLES, N_VALID = 10_000, 1_000
 """The original evaluation (parzen_ll.py): samples in the window, validation images that choose sigma."""
 FINE_SIGMAS = tuple(round(0.10 + 0.01 * i, 2) for i in range(20))
 """A finer grid around the optimum, .10 to .29."""
+GRIDS = {"original": parzen.SIGMAS, "fine": FINE_SIGMAS}
+"""Both, by the names they have in records."""
 EVALUATE_EVERY = 5
 """Epochs between two evaluations on validation images while training."""
 
@@ -112,17 +114,18 @@ class Run:
         return match
 
     def generator(self) -> nn.Module:
-        """The trained generator, on the CPU."""
+        """The trained generator, on the CPU: that whose samples are judged."""
         recipe, d = self.recipe, self.record["data"]["dimension"]
         net = networks.generator(recipe.z_dim, recipe.g_hidden, d, recipe.g_range, torch.Generator())
-        file = self.folder / self.record["checkpoint"]["folder"] / "generator.safetensors"
+        part = "average" if recipe.rules.average else "generator"
+        file = self.folder / self.record["checkpoint"]["folder"] / f"{part}.safetensors"
         if not file.exists():
             raise FileNotFoundError(f"{file} is missing: this record keeps no generator; train it anew")
         if _sha256(file) != self.record["checkpoint"]["sha256"][file.name]:
             raise ValueError(
                 f"{file} is corrupt (its checksum is not the record's): restore it, or train anew"
             )
-        net.load_state_dict({k.removeprefix("generator."): v for k, v in load_file(file).items()})
+        net.load_state_dict({k.removeprefix(f"{part}."): v for k, v in load_file(file).items()})
         return net.eval()
 
     def samples(self, n: int, seed: int = EVALUATION_SEED) -> Float[Tensor, "n d"]:
@@ -143,91 +146,141 @@ def train(
 
     epochs: total length, the recipe's by default; a finished run is prolonged by asking for more. Ctrl-C
     saves and stops; after a kill -9 the last checkpoint (at most a minute old, or an epoch) is taken up.
-    Raises ValueError or OSError, one line, if the folder, the device or the data cannot be used; nothing
-    there is overwritten then.
+    Raises ValueError or OSError, one line, if the folder, the device or the data cannot be used, or the
+    device's memory does not suffice; nothing there is overwritten then.
+    """
+    return train_seeds(recipe, {seed: out}, epochs=epochs, device=device, data=data)[0]
+
+
+def train_seeds(
+    recipe: Recipe,
+    out: Mapping[int, Path],
+    *,
+    epochs: int | None = None,
+    device: str = "cpu",
+    data: str | None = None,
+) -> list[Run]:
+    """Train several seeds of a recipe at once, each into its folder `out[seed]`, as `train` does with one.
+
+    All pairs of nets are one batched computation, in which every seed keeps its own stream of randomness:
+    its record is the one it would have alone, up to rounding. Runs that have not come as far as others are
+    brought up to them first.
     """
     epochs = recipe.epochs if epochs is None else epochs
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     where = _device(device)
-    previous = _previous(out, recipe, seed)
+    previous = {seed: _previous(folder, recipe, seed) for seed, folder in out.items()}
     dataset = datasets.load(data or recipe.data)
-    if len(dataset.train) < recipe.rules.batch_size:
+    per_epoch = len(dataset.train) // (recipe.rules.batch_size * recipe.rules.k)
+    if not per_epoch:
         raise ValueError(
             f"{dataset.source} has {len(dataset.train)} training images,"
-            f" one batch is {recipe.rules.batch_size}: give more"
+            f" an update takes {recipe.rules.batch_size * recipe.rules.k}: give more"
         )
-    rows: list[dict[str, float | str]] = []
-    record = {
-        "recipe": recipe.values(), "seed": seed, "data": _describe(dataset),
-        "epochs": 0, "updates": 0, "seconds": 0.0, "legs": [],
-    }  # fmt: skip
-    if not previous:
-        match = recipe.game(dataset.train, seed, where)
-    else:
-        record = previous.record
-        if record["data"]["sha256"] != dataset.sha256:
+    for folder, run in zip(out.values(), previous.values(), strict=True):
+        if run and run.record["data"]["sha256"] != dataset.sha256:
             raise ValueError(
-                f"{out} was trained on other data ({record['data']['source']}): choose another --out"
+                f"{folder} was trained on other data ({run.record['data']['source']}): choose another --out"
             )
-        match = previous.game(dataset.train, where)
-        rows = [row for row in previous.rows() if float(row["updates"]) <= record["updates"]]
-    per_epoch = len(dataset.train) // (recipe.rules.batch_size * recipe.rules.k)
-    record["legs"].append({"from_update": record["updates"], **provenance(where)})
-    _train_until(match, dataset, out, record, rows, epochs * per_epoch, per_epoch)
-    return Run(out)
+    trainings = [_Training.begin(recipe, seed, out[seed], previous[seed], dataset, where) for seed in out]
+    last_update = epochs * per_epoch
+    while behind := [t for t in trainings if t.game.updates < last_update]:
+        reached = sorted({t.game.updates for t in behind})
+        hindmost = [t for t in behind if t.game.updates == reached[0]]
+        target = reached[1] if len(reached) > 1 else last_update
+        try:
+            _train_until(hindmost, dataset, target, per_epoch)
+        except torch.OutOfMemoryError:
+            cure = f"lower --seeds, {len(hindmost)} now" if len(hindmost) > 1 else "use --device cpu"
+            raise ValueError(f"the memory of {device} does not suffice: {cure}") from None
+    return [Run(folder) for folder in out.values()]
 
 
-def _train_until(
-    match: Game, dataset: Dataset, out: Path, record: dict[str, Any], rows: list[dict[str, Any]],
-    last_update: int, per_epoch: int,
-) -> None:  # fmt: skip
+@dataclass
+class _Training:
+    """A run in the making."""
+
+    out: Path
+    game: Game
+    record: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+    @classmethod
+    def begin(
+        cls, recipe: Recipe, seed: int, out: Path, previous: Run | None, dataset: Dataset, where: torch.device
+    ) -> _Training:
+        if previous:
+            record = previous.record
+            rows = [row for row in previous.rows() if float(row["updates"]) <= record["updates"]]
+            return cls(out, previous.game(dataset.train, where), record, rows)
+        record = {
+            "recipe": recipe.values(), "seed": seed, "data": _describe(dataset),
+            "epochs": 0, "updates": 0, "seconds": 0.0, "legs": [],
+        }  # fmt: skip
+        return cls(out, recipe.game(dataset.train, seed, where), record, [])
+
+
+def _train_until(trainings: list[_Training], dataset: Dataset, last_update: int, per_epoch: int) -> None:
     """Play to `last_update`: a history row an epoch, a checkpoint a minute, a sample grid now and then."""
-    train_data = dataset.train.to(match.rng.device)
-    valid = dataset.valid[:N_VALID].to(match.rng.device)
-    before, start, saved = record["seconds"], time.monotonic(), time.monotonic()
-    sums: dict[str, float] = record.pop("epoch_so_far", {})
+    match = trainings[0].game if len(trainings) == 1 else Games([t.game for t in trainings])
+    device = match.rng.device
+    train_data, valid = dataset.train.to(device), dataset.valid[:N_VALID].to(device)
+    for t in trainings:
+        leg = {"from_update": match.updates, "together": len(trainings), **provenance(device)}
+        t.record["legs"] = [*t.record["legs"], leg]
+    sums = [t.record.pop("epoch_so_far", {}) for t in trainings]
+    before, start, saved = trainings[0].record["seconds"], time.monotonic(), time.monotonic()
+    at_once = 10 if device.type == "cpu" else 100
     bar = tqdm(total=last_update, initial=match.updates, unit="update", smoothing=0.05, disable=None)
-    with _stop_requested() as stop, bar:
+    with _stop_requested() as stop, bar, tensor_float_32():
         while match.updates < last_update and not stop():
-            n = min(10, per_epoch - match.updates % per_epoch, last_update - match.updates)
-            means = match.play(train_data, n)
-            sums = {key: sums.get(key, 0.0) + n * mean for key, mean in means.items()}
+            n = min(at_once, per_epoch - match.updates % per_epoch, last_update - match.updates)
+            played = match.play(train_data, n)
+            for i, means in enumerate([played] if isinstance(played, dict) else played):
+                sums[i] = {key: sums[i].get(key, 0.0) + n * mean for key, mean in means.items()}
             bar.update(n)
             bar.set_postfix(V=f"{means['value']:.3f}", G=f"{means['g_cost']:.3f}", refresh=False)
             if match.updates % per_epoch == 0:
                 seconds = before + time.monotonic() - start
-                row: dict[str, Any] = {"epoch": match.updates // per_epoch, "updates": match.updates}
-                row |= {"seconds": round(seconds, 1)}
-                row |= {key: f"{total / per_epoch:.6g}" for key, total in sums.items()}
-                row |= {"learning_rate": f"{match.learning_rate:.6g}", "momentum": f"{match.momentum:.6g}"}
-                rows.append(row | _validation(match, row["epoch"], valid, dataset.image_shape, out))
-                sums = {}
+                for t, of_epoch in zip(trainings, sums, strict=True):
+                    t.rows.append(_row(t, of_epoch, valid, dataset.image_shape, per_epoch, seconds))
+                sums = [{} for _ in trainings]
                 if time.monotonic() - saved > 60 or match.updates >= last_update:
-                    _save(match, out, record, rows, per_epoch, seconds)
+                    _save(trainings, per_epoch, seconds)
                     saved = time.monotonic()
         stopped = match.updates < last_update
     if stopped:
-        _save(match, out, record | {"epoch_so_far": sums}, rows, per_epoch, before + time.monotonic() - start)
+        for t, of_epoch in zip(trainings, sums, strict=True):
+            t.record["epoch_so_far"] = of_epoch
+        _save(trainings, per_epoch, before + time.monotonic() - start)
         done = f"stopped after {match.updates} of {last_update} updates"
         print(f"{done}: the same command goes on from there", file=sys.stderr)
         raise KeyboardInterrupt
 
 
-def _validation(
-    match: Game, epoch: int, valid: Tensor, image_shape: tuple[int, ...], out: Path
-) -> dict[str, str]:
-    """The validation columns of a history row; empty but every few epochs, when samples.png is drawn, too."""
+def _row(
+    t: _Training, sums: dict[str, float], valid: Tensor, image_shape: tuple[int, ...], per_epoch: int,
+    seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """An epoch's row of the history; with validation columns, and samples.png drawn, every few epochs."""
+    match, epoch = t.game, t.game.updates // per_epoch
+    row: dict[str, Any] = {"epoch": epoch, "updates": match.updates, "seconds": round(seconds, 1)}
+    row |= {key: f"{total / per_epoch:.6g}" for key, total in sums.items()}
+    row |= {"learning_rate": f"{match.learning_rate:.6g}", "momentum": f"{match.momentum:.6g}"}
+    columns = ("valid_original", "sigma_original", "valid_fine", "sigma_fine")
     if epoch % EVALUATE_EVERY and epoch != 1:
-        return dict.fromkeys(("valid_original", "sigma_original", "valid_fine", "sigma_fine"), "")
+        return row | dict.fromkeys(columns, "")
     rng = torch.Generator(match.rng.device).manual_seed(EVALUATION_SEED)
-    samples = sample(match.generator, match.noise, N_SAMPLES, rng)
-    columns = {}
-    for grid, sigmas in (("original", parzen.SIGMAS), ("fine", FINE_SIGMAS)):
-        means = parzen.log_likelihood(samples, valid, sigmas).mean(0)
-        columns |= {f"valid_{grid}": f"{means.max():.3f}", f"sigma_{grid}": f"{sigmas[means.argmax()]:.4f}"}
-    save_grid(samples[:100], image_shape, out / "samples.png")
-    return columns
+    samples = sample(match.judged_generator(), match.noise, N_SAMPLES, rng)
+    save_grid(samples[:100], image_shape, t.out / "samples.png")
+    if samples.device.type == "mps":  # it has no float64
+        samples, valid = samples.cpu(), valid.cpu()
+    means = parzen.log_likelihood(samples, valid, (*parzen.SIGMAS, *FINE_SIGMAS)).mean(0)
+    best = []
+    for part, sigmas in zip(means.split([len(parzen.SIGMAS), len(FINE_SIGMAS)]), GRIDS.values(), strict=True):
+        best += [f"{part.max():.3f}", f"{sigmas[part.argmax()]:.4f}"]
+    return row | dict(zip(columns, best, strict=True))
 
 
 def evaluate(folder: Path) -> dict[str, Any]:
@@ -270,7 +323,7 @@ def _scores(samples: Float[Tensor, "n d"], dataset: Dataset) -> tuple[dict[str, 
     """Parzen scores by both grids, and the test images' own values. Sigma comes from validation alone."""
     result: dict[str, Any] = {"samples": len(samples)}
     points = {}
-    for grid, sigmas in (("original", parzen.SIGMAS), ("fine", FINE_SIGMAS)):
+    for grid, sigmas in GRIDS.items():
         score = parzen.score(samples, dataset.valid[:N_VALID], dataset.test, sigmas)
         points[grid] = score.log_likelihoods.to(torch.float32).numpy()
         result[grid] = {"mean": score.mean, "standard_error": score.standard_error, "sigma": score.sigma}
@@ -311,7 +364,19 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "commit": git.stdout.strip(), "source_sha256": source,
         "python": platform.python_version(), "packages": packages, "device": str(device), "device_name": name,
         "threads": torch.get_num_threads(), "cores": os.cpu_count(),
+        "products": "TF32" if device.type == "cuda" else "float32",
     }  # fmt: skip
+
+
+@contextmanager
+def tensor_float_32() -> Iterator[None]:
+    """Within the block CUDA may multiply float32 matrices as TF32, with ten bits after the point."""
+    switch = torch.backends.cuda.matmul
+    before, switch.fp32_precision = switch.fp32_precision, "tf32"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
 
 
 def _cpu_name() -> str:
@@ -348,8 +413,7 @@ def _previous(out: Path, recipe: Recipe, seed: int) -> Run | None:
             raise ValueError(f"{out} is not empty and holds no run: choose another --out")
         return None
     run = Run(out)
-    values = json.loads(json.dumps(recipe.values()))
-    if run.record["recipe"] != values or run.record["seed"] != seed:
+    if run.recipe != recipe or run.record["seed"] != seed:
         raise ValueError(
             f"{out} holds a run of recipe {run.record['recipe']['name']!r} with seed {run.record['seed']}"
             f" or other values, not {recipe.name!r} with seed {seed}: choose another --out"
@@ -357,35 +421,33 @@ def _previous(out: Path, recipe: Recipe, seed: int) -> Run | None:
     return run
 
 
-def _save(
-    match: Game,
-    out: Path,
-    record: dict[str, Any],
-    rows: list[dict[str, Any]],
-    per_epoch: int,
-    seconds: float,
-) -> None:
-    """Write a checkpoint, point run.json to it, drop the old one: a kill at any moment leaves one whole."""
-    folder = out / f"checkpoint-{match.updates}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    files: dict[str, dict[str, Tensor]] = {"generator": {}, "discriminator": {}, "momentum": {}}
-    for key, tensor in match.state().items():
-        files.get(key.split(".")[0], files["momentum"])[key] = tensor.cpu().contiguous()
-    for name, tensors in files.items():
-        save_file(tensors, folder / f"{name}.safetensors")
-    old = (record.get("checkpoint") or {}).get("folder")
-    record |= {"updates": match.updates, "epochs": match.updates // per_epoch, "seconds": round(seconds, 1)}
-    record["checkpoint"] = {
-        "folder": folder.name,
-        "sha256": {p.name: _sha256(p) for p in sorted(folder.iterdir())},
-    }
-    record.pop("evaluation", None)
-    if rows:
-        _write_csv(out / "history.csv", rows)
-    _write_json(out / "run.json", record)
-    if old and old != folder.name:
-        shutil.rmtree(out / old, ignore_errors=True)
+def _save(trainings: list[_Training], per_epoch: int, seconds: float) -> None:
+    """Write checkpoints, point every run.json to its own, drop the old ones: a kill leaves each run whole."""
+    old = [(t.record.get("checkpoint") or {}).get("folder") for t in trainings]
+    for t in trainings:
+        folder = t.out / f"checkpoint-{t.game.updates}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        files: dict[str, dict[str, Tensor]] = {"generator": {}, "discriminator": {}, "momentum": {}}
+        for key, tensor in t.game.state().items():
+            part = files.setdefault("average", {}) if key.startswith("average.") else None
+            part = files.get(key.split(".")[0], files["momentum"]) if part is None else part
+            part[key] = tensor.cpu().contiguous()
+        for name, tensors in files.items():
+            save_file(tensors, folder / f"{name}.safetensors")
+        sha256 = {p.name: _sha256(p) for p in sorted(folder.iterdir())}
+        t.record["checkpoint"] = {"folder": folder.name, "sha256": sha256}
+        t.record |= {"updates": t.game.updates, "epochs": t.game.updates // per_epoch}
+        t.record["seconds"] = round(seconds, 1)
+        t.record.pop("evaluation", None)
+    for t in trainings:
+        if t.rows:
+            _write_csv(t.out / "history.csv", t.rows)
+        _write_json(t.out / "run.json", t.record)
+        t.record.pop("epoch_so_far", None)
+    for t, folder in zip(trainings, old, strict=True):
+        if folder and folder != t.record["checkpoint"]["folder"]:
+            shutil.rmtree(t.out / folder, ignore_errors=True)
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Normal, Uniform
+from torch.distributions import Laplace, Normal, Uniform
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from gansrc.game import Game, Rules, drawing_from, generator_cost, minibatch_value, minibatches, sample
+from gansrc import game as game_module
+from gansrc import recipes
+from gansrc.game import (
+    Game,
+    Games,
+    Replay,
+    Rules,
+    draw,
+    drawing_from,
+    generator_cost,
+    minibatch_value,
+    minibatches,
+    sample,
+)
 
 
 def new_game(seed: int = 0, dropout: float = 0.5, **rules) -> Game:
@@ -108,18 +123,16 @@ def test_A1_simultaneous_update_takes_both_gradients_at_the_old_point_with_half_
     np.testing.assert_allclose(flat(game.discriminator), new_d, atol=1e-7)
 
 
-def test_simultaneous_costs_share_dropout_masks():
-    # One forward pass of D, hence one set of masks, serves both costs; Algorithm 1 makes two.
-    game = new_game(dropout=0.5, order="simultaneous")
-    calls = []
-    game.discriminator.register_forward_hook(lambda *_: calls.append(1))
-    game.play(DATA, 3)
-    assert len(calls) == 3
-    game = new_game(dropout=0.5, order="alternating")
-    game.discriminator.register_forward_hook(lambda *_: calls.append(1))
-    calls.clear()
-    game.play(DATA, 3)
-    assert len(calls) == 6
+def test_simultaneous_costs_share_dropout_masks_unless_told_otherwise():
+    # D is passed by the data and by the samples; a third pass, and its masks, is there for fresh ones alone.
+    passes = {}
+    for fresh_masks in (False, True):
+        game = new_game(dropout=0.5, order="simultaneous", fresh_masks=fresh_masks)
+        calls = []
+        game.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        game.play(DATA, 3)
+        passes[fresh_masks] = len(calls)
+    assert passes == {False: 6, True: 9}
 
 
 def test_momentum_keeps_the_learning_rate_inside_the_velocity():
@@ -128,7 +141,7 @@ def test_momentum_keeps_the_learning_rate_inside_the_velocity():
     theta, gradients = flat(net), np.random.default_rng(0).normal(size=(3, flat(net).size))
     velocity = np.zeros_like(theta)
     for rate, gradient in zip((0.5, 0.1, 0.02), gradients, strict=True):
-        game.learning_rate, game.momentum = rate, 0.9
+        game.learning_rate.fill_(rate), game.momentum.fill_(0.9)
         velocity = 0.9 * velocity - rate * gradient
         theta = theta + velocity
         parts = torch.from_numpy(gradient).split([p.numel() for p in net.parameters()])
@@ -142,7 +155,7 @@ def test_schedules_of_the_original_recipe():
     for epoch in (0, 1, 2, 125, 250, 251, 1000):
         game.updates = 500 * epoch
         game.set_schedules(500)
-        seen[epoch] = (game.learning_rate, game.momentum)
+        seen[epoch] = (game.learning_rate.item(), game.momentum.item())
     assert seen[0] == (0.1, 0.5)
     assert seen[1][1] == 0.5
     assert seen[2][1] == pytest.approx(0.5 + 0.2 / 249)
@@ -151,7 +164,7 @@ def test_schedules_of_the_original_recipe():
     assert round(seen[1000][0], 4) == 0.0135
     game.updates = 10_000_000
     game.set_schedules(500)
-    assert game.learning_rate == 1e-6
+    assert game.learning_rate.item() == 1e-6
 
 
 def test_k_steps_of_d_use_k_fresh_minibatches():
@@ -276,3 +289,173 @@ def test_bad_input_too_few_examples_and_a_foreign_state():
     del state["velocity.generator.0"]
     with pytest.raises(ValueError, match=r"does not fit these networks: 'velocity\.generator\.0'"):
         game.load_state(state, 0)
+
+
+def maxout_games(seeds, order="alternating", **rules) -> list[Game]:
+    """Small pairs of the section 5 make, with dropout, each with its own stream."""
+    base = dataclasses.replace(
+        recipes.MNIST, g_hidden=(8, 7), d_hidden=(6, 5), z_dim=3, g_range=0.5, d_range=0.5,
+        rules=Rules(order=order, batch_size=10, learning_rate=0.3, **rules),
+    )  # fmt: skip
+    return [base.game(IMAGES, seed) for seed in seeds]
+
+
+IMAGES = torch.rand(60, 16, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("order", ["alternating", "simultaneous"])
+def test_games_played_together_come_to_what_each_comes_to_alone(order):
+    alone, together = (maxout_games((3, 4, 9), order, average=0.9) for _ in range(2))
+    means = [game.play(IMAGES, 40) for game in alone]
+    many = Games(together)
+    first, second = many.play(IMAGES, 13), many.play(IMAGES, 27)
+    for i, (one, other) in enumerate(zip(alone, together, strict=True)):
+        assert (weights(one) - weights(other)).abs().max() < 1e-5
+        for v, w in zip(one.average, other.average, strict=True):
+            torch.testing.assert_close(v, w, atol=1e-5, rtol=0)
+        for key in means[i]:
+            both = (13 * first[i][key] + 27 * second[i][key]) / 40
+            assert both == pytest.approx(means[i][key], abs=1e-4)
+        assert torch.equal(one.rng.get_state(), other.rng.get_state()) and other.updates == 40
+    assert (weights(alone[0]) - weights(alone[1])).abs().max() > 1e-2
+    assert (weights(alone[0]) - weights(maxout_games((3,), order)[0])).abs().max() > 1e-2  # they have moved
+
+
+def test_a_game_that_was_played_with_others_can_go_on_alone():
+    alone, together = maxout_games((0, 1)), maxout_games((0, 1))
+    alone[1].play(IMAGES, 30)
+    Games(together).play(IMAGES, 20)
+    saved = {key: tensor.clone() for key, tensor in together[1].state().items()}
+    resumed = maxout_games((1,))[0]
+    resumed.load_state(saved, together[1].updates)
+    resumed.play(IMAGES, 10)
+    assert (weights(alone[1]) - weights(resumed)).abs().max() < 1e-5
+
+
+def test_games_that_do_not_fit_together_are_refused():
+    one, other = maxout_games((0, 1))
+    one.play(IMAGES, 1)
+    with pytest.raises(ValueError, match="need the same rules and count of updates"):
+        Games([one, other])
+    with pytest.raises(ValueError, match="a Linear layer cannot be trained together: one at a time"):
+        Games([new_game(0), new_game(1)])
+
+
+def test_gaussian_codes_from_own_streams_are_the_default_ones():
+    noise = Normal(torch.zeros(3), 2 * torch.ones(3))
+    with drawing_from(torch.Generator().manual_seed(1)):
+        expected = noise.sample((7,))
+    assert torch.equal(draw(noise, 7, torch.Generator().manual_seed(1)), expected)
+    with pytest.raises(TypeError, match="uniform or normal noise, got Laplace"):
+        draw(Laplace(torch.zeros(3), torch.ones(3)), 7, torch.Generator())
+
+
+def test_average_is_the_exponential_mean_of_gs_weights():
+    game = maxout_games((0,), average=0.9)[0]
+    mean = flat(game.generator)
+    for _ in range(5):
+        game.play(IMAGES, 1)
+        mean = 0.9 * mean + 0.1 * flat(game.generator)
+    np.testing.assert_allclose(flat(game.judged_generator()), mean, atol=1e-6)
+    plain = maxout_games((0,))[0]
+    plain.play(IMAGES, 5)
+    assert torch.equal(weights(plain), weights(game)) and plain.judged_generator() is plain.generator
+
+
+class Operations(TorchDispatchMode):
+    """Notes every operation that reaches a device: its name, its plain numbers, the shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        plain = [x if isinstance(x, (int, float, bool)) else getattr(x, "shape", None) for x in args]
+        self.seen.append((str(function), str(plain)))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("order", ["alternating", "simultaneous"])
+def test_an_update_can_be_captured_as_a_graph(order, many):
+    # A graph repeats the same operations, on the same numbers, in the same places, and never asks the device
+    # for a value. So do our updates, however far the schedules have moved in between.
+    games = maxout_games((0, 1), order, decay=1.01)
+    game = Games(games) if many else games[0]
+    chosen = torch.stack([next(game.batch_indices(60, IMAGES.device))])
+    seen, places = [], []
+    for _ in range(3):
+        game.set_schedules(6)
+        with Operations() as operations:
+            game.update(IMAGES, chosen)
+        seen.append(operations.seen)
+        tensors = [game.learning_rate, game.momentum, *game.generator.parameters()]
+        tensors += [*game.discriminator.parameters(), *sum(game.velocity.values(), [])]
+        places.append([t.data_ptr() for t in tensors])
+        game.updates += 100
+    assert seen[0] == seen[1] == seen[2] and places[0] == places[1] == places[2]
+    reads = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "_to_copy")
+    assert not [name for name, _ in seen[0] if any(read in name for read in reads)]
+    assert len(seen[0]) > 50
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_replayed_updates_are_the_plain_ones(monkeypatch, many):
+    # What surrounds a graph, with the graph itself replaced by the step that it would have captured.
+    captured = []
+
+    def capture(step, streams):
+        captured.append(streams)
+        return step
+
+    monkeypatch.setattr(game_module, "capture", capture)
+    monkeypatch.setattr(game_module, "on_a_side_stream", lambda step: step())
+    plain, graphed = (maxout_games((0, 1)) for _ in range(2))
+    game = Games(graphed) if many else graphed[0]
+    replay, indices = Replay(game.update, IMAGES, game.streams()), game.batch_indices(60, IMAGES.device)
+    with drawing_from(game.rng):
+        for _ in range(14):
+            game.set_schedules(6)
+            replay(torch.stack([next(indices)]))
+            game.updates += 1
+    for one, other in zip(plain, graphed, strict=True):
+        one.play(IMAGES, 14 if many or one is plain[0] else 0)
+        assert (weights(one) - weights(other)).abs().max() < 1e-5
+    assert captured == [[g.rng for g in graphed] if many else []]
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@needs_cuda
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("order", ["alternating", "simultaneous"])
+def test_a_cuda_graph_plays_like_plain_updates(monkeypatch, order, many):
+    images, results = IMAGES.cuda(), []
+    for by_graph in (True, False):
+        if not by_graph:
+            monkeypatch.setattr(game_module, "capture", lambda step, streams: step)
+        games = on_cuda(maxout_games((0, 1), order))
+        game = Games(games) if many else games[0]
+        before = torch.cuda.get_rng_state()
+        game.play(images, 20), game.play(images, 30)
+        assert torch.equal(before, torch.cuda.get_rng_state())
+        results.append([weights(one) for one in games])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def on_cuda(games: list[Game]) -> list[Game]:
+    moved = []
+    for game in games:
+        noise = type(game.noise)(game.noise.low.cuda(), game.noise.high.cuda(), validate_args=False)
+        rng = torch.Generator("cuda").manual_seed(game.rng.initial_seed())
+        moved.append(Game(game.generator.cuda(), game.discriminator.cuda(), noise, game.rules, rng))
+    return moved
+
+
+@needs_cuda
+def test_cuda_dropout_masks_differ_from_replay_to_replay():
+    game, data = on_cuda(maxout_games((0,)))[0], IMAGES.cuda()
+    values = [game.play(data, 1)["d_real"] for _ in range(12)]
+    assert len(set(values[4:])) > 4

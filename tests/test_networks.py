@@ -52,7 +52,7 @@ def test_dropout_keeps_the_stated_share_and_rescales_it():
         dropped = D[0](torch.ones(200, 1000))
     assert (dropped > 0).float().mean().item() == pytest.approx(0.8, abs=0.005)
     assert dropped.max().item() == pytest.approx(1 / 0.8)
-    assert D[2].p == 0.5
+    assert D[2].keep == 0.5
     D.eval()
     x = torch.rand(3, 1000)
     assert torch.equal(D(x), D(x)) and D(x).shape == (3,)
@@ -86,6 +86,6 @@ def test_same_seed_same_nets_another_seed_others():
 
 
 def test_unknown_recipe():
-    with pytest.raises(ValueError, match="^unknown recipe 'mnits': choose one of mnist, mnist-algorithm-1$"):
+    with pytest.raises(ValueError, match="^unknown recipe 'mnits': choose one of mnist, mnist-algorithm-1, "):
         recipe("mnits")
     assert isinstance(recipe("mnist"), Recipe)

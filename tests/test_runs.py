@@ -123,6 +123,89 @@ def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, how):
     assert len(list(out.glob("checkpoint-*"))) == 1
 
 
+def test_seeds_trained_at_once_have_the_records_they_would_have_alone(tmp_path, images):
+    folders = {seed: tmp_path / f"together-seed-{seed}" for seed in (3, 4, 5)}
+    together = runs.train_seeds(SMALL, folders, epochs=6, data=images)
+    for seed, run in zip(folders, together, strict=True):
+        alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=6, seed=seed, data=images)
+        assert (everything(run) - everything(alone)).abs().max() < 1e-5
+        assert run.record["seed"] == seed and run.record["legs"][0]["together"] == 3
+        for key in ("value", "g_cost", "d_real", "valid_original"):
+            np.testing.assert_allclose(run.history[key], alone.history[key], atol=1e-3)
+        assert (run.folder / "samples.png").read_bytes() == (alone.folder / "samples.png").read_bytes()
+    assert (everything(together[0]) - everything(together[1])).abs().max() > 1e-2
+
+
+def test_seeds_that_are_behind_are_brought_up_to_the_others(tmp_path, images):
+    folders = {seed: tmp_path / f"run-seed-{seed}" for seed in (0, 1, 2)}
+    runs.train(SMALL, folders[1], epochs=3, seed=1, data=images)
+    runs.train(SMALL, folders[2], epochs=5, seed=2, data=images)
+    done = runs.train_seeds(SMALL, folders, epochs=5, data=images)
+    assert [run.record["epochs"] for run in done] == [5, 5, 5]
+    assert [[leg["together"] for leg in run.record["legs"]] for run in done] == [[1, 2], [1, 2], [1]]
+    for seed, run in enumerate(done):
+        alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=5, seed=seed, data=images)
+        assert (everything(run) - everything(alone)).abs().max() < 1e-5
+        assert run.history["epoch"].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_seeds_stopped_within_an_epoch_resume_bit_for_bit(tmp_path, images, monkeypatch):
+    @contextmanager
+    def stop_at_once() -> Iterator[Callable[[], bool]]:
+        asked = iter([False, True])
+        yield lambda: next(asked)
+
+    parts, wholes = ({seed: tmp_path / f"{name}-{seed}" for seed in (0, 1)} for name in ("part", "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_stop_requested", stop_at_once)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                runs.train_seeds(SMALL, parts, epochs=2, data=images)
+    resumed = runs.train_seeds(SMALL, parts, epochs=2, data=images)
+    for one, other in zip(resumed, runs.train_seeds(SMALL, wholes, epochs=2, data=images), strict=True):
+        assert torch.equal(everything(one), everything(other))
+        np.testing.assert_array_equal(one.history["value"], other.history["value"])
+
+
+def test_a_running_mean_of_the_generator_is_what_is_judged(tmp_path, images):
+    rules = dataclasses.replace(RULES, average=0.9)
+    averaging = dataclasses.replace(SMALL, name="averaging", rules=rules)
+    run = runs.train(averaging, tmp_path / "run", epochs=2, data=images)
+    plain = runs.train(SMALL, tmp_path / "plain", epochs=2, data=images)
+    game = run.game(datasets.load(images).train)
+    for mean, own, trained in zip(
+        game.average, run.generator().parameters(), plain.generator().parameters(), strict=True
+    ):
+        assert torch.equal(mean, own) and not torch.equal(own, trained)
+    resumed = runs.train(averaging, tmp_path / "run", epochs=4, data=images)
+    whole = runs.train(averaging, tmp_path / "whole", epochs=4, data=images)
+    assert torch.equal(everything(resumed), everything(whole))
+
+
+def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, capsys, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
+    monkeypatch.setattr(runs.Game, "_play", full)
+    command = ["train", "small", "--out", str(tmp_path / "run"), "--data", images]
+    code, said = run_cli(capsys, *command)
+    assert code == 2 and said.splitlines()[-1].endswith(
+        "the memory of cpu does not suffice: use --device cpu"
+    )
+    code, said = run_cli(capsys, *command, "--seeds", "3")
+    assert code == 2 and said.splitlines()[-1].endswith("does not suffice: lower --seeds, 3 now")
+
+
+def test_a_record_of_before_a_rule_was_known_goes_on(tmp_path, images):
+    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+    record = json.loads((run.folder / "run.json").read_text())
+    for added in ("average", "fresh_masks"):
+        del record["recipe"]["rules"][added]
+    (run.folder / "run.json").write_text(json.dumps(record))
+    assert runs.train(SMALL, tmp_path / "run", epochs=2, data=images).record["epochs"] == 2
+
+
 @pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is MNIST's
 def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, images, monkeypatch):
     monkeypatch.setattr(runs, "N_SAMPLES", 300)
@@ -190,6 +273,10 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys, m
         (["train", "mnist", "--out", "/proc/none"], "cannot write to /proc/none"),
         (["train", "mnist", "--out", str(tmp_path / "a"), "--device", "tpux"], "unknown device 'tpux'"),
         (["train", "mnist", "--out", str(tmp_path / "a"), "--data", "absent.npz"], "no data file absent.npz"),
+        (
+            ["train", "mnist", "--out", str(tmp_path / "a"), "--seeds", "0"],
+            "--seeds must be at least 1, got 0",
+        ),
         (["evaluate", str(taken)], "holds no run.json: give the folder of a run"),
         (["sample", str(taken)], "holds no run.json"),
         (["sample", str(taken), "-n", "0"], "-n must be at least 1, got 0"),
