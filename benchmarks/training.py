@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait shall not spin
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, and as `gansrc train` has it
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import torch
 import torchvision
@@ -32,8 +33,12 @@ ROUNDS = 15
 SEEDS = 16
 
 
-def idiom(recipe: Recipe, device: str) -> Callable[[int], None]:
-    """The popular way: DataLoader, a pass for the data and one for the samples, backward, `.item()`."""
+def idiom(recipe: Recipe, device: str, detach: bool = True) -> Callable[[int], None]:
+    """The popular way: DataLoader, a pass for the data and one for the samples, backward, `.item()`.
+
+    Not to detach the samples from G in D's cost changes no update: a gradient is computed and thrown away.
+    Some much-read programs do so (yunjey/pytorch-tutorial, lyeoni/pytorch-mnist-GAN).
+    """
     folder, transform = str(datasets.root()), torchvision.transforms.ToTensor()
     mnist = torchvision.datasets.MNIST(folder, train=True, transform=transform)
     half = torch.utils.data.Subset(mnist, range(50_000))
@@ -56,8 +61,9 @@ def idiom(recipe: Recipe, device: str) -> Callable[[int], None]:
             ones, zeros = torch.ones(len(x), device=device), torch.zeros(len(x), device=device)
             samples = G(codes(len(x)))
             optimizers[1].zero_grad()
-            d_loss = recipe.rules.d_cost * (bce(D(x), ones) + bce(D(samples.detach()), zeros))
-            d_loss.backward()
+            fake = D(samples.detach() if detach else samples)
+            d_loss = recipe.rules.d_cost * (bce(D(x), ones) + bce(fake, zeros))
+            d_loss.backward(retain_graph=together and not detach)
             if not together:
                 optimizers[1].step()
                 samples = G(codes(len(x)))
@@ -99,7 +105,11 @@ def measure(recipe: Recipe, train: Tensor, device: str) -> dict[str, Any]:
     """Both in turns, a slice of updates each, ROUNDS times."""
     updates = 500 if device == "cuda" else 20
     game, plain = recipe.game(train, 0, device), idiom(recipe, device)
-    contenders = {"idiom": plain, "gansrc": lambda n: game.play(train, n)}
+    contenders = {
+        "idiom": plain,
+        "idiom, samples not detached": idiom(recipe, device, detach=False),
+        "gansrc": lambda n: game.play(train, n),
+    }
     if device == "cuda":
         many = Games([recipe.game(train, seed, device) for seed in range(SEEDS)])
         contenders[f"gansrc, {SEEDS} seeds at once"] = lambda n: many.play(train, n)
