@@ -160,7 +160,7 @@ class Game:
 
     def codes(self) -> Float[Tensor, "*s m z"]:
         """A minibatch of noise."""
-        return self.noise.sample((self.rules.batch_size,))
+        return draw(self.noise, self.rules.batch_size)
 
     def descend(self, net: nn.Module, cost: Float[Tensor, "*s"]) -> None:
         """Move one net down the gradient of a cost; the other net is left alone."""
@@ -400,17 +400,21 @@ def drawing_from(rng: torch.Generator) -> Iterator[None]:
         module.set_rng_state(before, *where)
 
 
-def draw(noise: Distribution, n: int, rng: torch.Generator) -> Float[Tensor, "n z"]:
-    """n codes from `rng`'s stream: what `noise.sample((n,))` gives when that is the default one.
+def draw(noise: Distribution, n: int, rng: torch.Generator | None = None) -> Float[Tensor, "n *z"]:
+    """n codes from `rng`'s stream or else from torch's default one, as `noise.sample((n,))`.
 
-    Unlike `drawing_from` it can be captured in a CUDA graph. Raises TypeError but for Uniform and Normal.
+    A CUDA graph can hold it; not so a normal distribution's own `sample`, which looks at its scale.
+    Raises TypeError if a stream is given and the noise neither uniform nor normal.
     """
     if isinstance(noise, Uniform):
-        low, width = noise.low, noise.high - noise.low
-        return low + width * torch.rand(n, *low.shape, generator=rng, device=low.device, dtype=low.dtype)
+        low, high = noise.low, noise.high
+        chance = torch.rand(n, *low.shape, generator=rng, device=low.device, dtype=low.dtype)
+        return low + chance * (high - low)
     if isinstance(noise, Normal):
-        shape = (n, *noise.loc.shape)
-        return torch.normal(noise.loc.expand(shape), noise.scale.expand(shape), generator=rng)
+        loc, scale = noise.loc, noise.scale
+        return loc + scale * torch.randn(n, *loc.shape, generator=rng, device=loc.device, dtype=loc.dtype)
+    if rng is None:
+        return noise.sample((n,))
     raise TypeError(f"several games at once need uniform or normal noise, got {type(noise).__name__}")
 
 
