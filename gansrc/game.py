@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -73,7 +73,8 @@ class Game:
     of a batch (batch normalisation) see data and samples together in alternating play. noise: p_z; its
     tensors say on which device codes are drawn. rng: the stream that every draw of the game comes from:
     batches, codes, dropout masks. learning_rate and momentum are tensors: no number of the host's is baked
-    into an update, so that a CUDA device can replay it as a graph.
+    into an update, so that a CUDA device can replay it as a graph. There neither net nor noise may ask the
+    device for a value.
     """
 
     batch_axis = 0
@@ -112,12 +113,16 @@ class Game:
             raise ValueError(f"batch_size {rules.batch_size} needs as many examples, got {len(data)}")
         self.generator.train(), self.discriminator.train()
         indices = self.batch_indices(len(data), data.device)
-        update = self._replayed(data) if data.is_cuda else partial(self.update, data)
+        if data.is_cuda and (self._replay is None or self._replay.data is not data):
+            self._replay = Replay(data, self.streams())
         total = torch.zeros(4, device=data.device)
-        for _ in range(updates):
-            self.set_schedules(len(data) // rules.batch_size)
-            total = total + update(torch.stack([next(indices) for _ in range(rules.k)]))
-            self.updates += 1
+        with torch.cuda.device(data.device if data.is_cuda else -1):
+            for _ in range(updates):
+                self.set_schedules(len(data) // rules.batch_size)
+                chosen = torch.stack([next(indices) for _ in range(rules.k)])
+                report = self._replay(self.update, chosen) if self._replay else self.update(data, chosen)
+                total = total + report
+                self.updates += 1
         return total / max(updates, 1)
 
     def update(
@@ -190,12 +195,6 @@ class Game:
         start = self.updates * self.rules.k
         return batch_indices(n, self.rules.batch_size, self.rng.initial_seed(), start, device)
 
-    def _replayed(self, data: Float[Tensor, "n *shape"]) -> Replay:
-        """`update` on these data, by a graph."""
-        if self._replay is None or self._replay.data is not data:
-            self._replay = Replay(self.update, data, self.streams())
-        return self._replay
-
     def streams(self) -> list[torch.Generator]:
         """The generators that an update draws from, beside torch's default one."""
         return []
@@ -224,6 +223,8 @@ class Game:
     def load_state(self, state: dict[str, Tensor], updates: int) -> None:
         """Continue from `state()` as taken after `updates` updates; ValueError if it is of other networks."""
         own = self.state()
+        if "rng" in state and state["rng"].shape != own["rng"].shape:
+            raise ValueError("the saved state is of another kind of device: go on with that one")
         wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
         if wrong:
             raise ValueError(
@@ -238,10 +239,11 @@ class Game:
 class Games(Game):
     """Games of one make, played as one computation: their nets' weights lie side by side on a leading axis.
 
-    Each game keeps its own random stream and stays usable by itself (its tensors are views of its slice), so
-    playing games together gives each of them, up to rounding, what it would have come to alone. Raises
-    ValueError for games that differ in rules, in their count of updates or in architecture, and for nets
-    with layers other than those of `gansrc.networks`.
+    Each game keeps its own random stream and stays usable by itself (its tensors are views of its slice,
+    until it is put together with others anew), so playing games together gives each of them, up to rounding,
+    what it would have come to alone. Raises ValueError for games that differ in rules, in their count of
+    updates or in shape, and for nets with layers other than those of `gansrc.networks`. Save and load the
+    games, not this.
     """
 
     batch_axis = 1
@@ -263,9 +265,13 @@ class Games(Game):
             lists = [game.velocity[own] for game, own in zip(games, nets, strict=True)]
             self.velocity[net] = side_by_side(lists)
         self.average = side_by_side([game.average for game in games])
+        for game in games:
+            game._replay = None  # it would go on with the weights of before
 
     def play(self, data: Float[Tensor, "n *shape"], updates: int) -> list[dict[str, float]]:
-        """As `Game.play`; the means of each game."""
+        """As `Game.play`; the means of each game. Raises ValueError if one was played alone in between."""
+        if {game.updates for game in self.games} != {self.updates}:
+            raise ValueError("a game was played alone since these were put together: put them together anew")
         totals = self._play(data, updates)
         for game in self.games:
             game.updates = self.updates
@@ -288,28 +294,24 @@ class Games(Game):
 class Replay:
     """An update on a CUDA device, captured as a graph and replayed: one launch where there were a hundred.
 
-    Call it with the rows of the next minibatches; it returns the update's report. The first few updates run
-    as they are, on a stream of their own, as CUDA asks of whatever is to be captured.
+    Call it with the update, always the same, and the rows of the next minibatches; it returns the report. The
+    first few updates run as they are, on a stream of their own, as CUDA asks of whatever is to be captured.
     """
 
     WARM_UP = 3
 
-    def __init__(
-        self,
-        update: Callable[[Tensor, Tensor], Tensor],
-        data: Float[Tensor, "n *shape"],
-        streams: Sequence[torch.Generator],
-    ) -> None:
-        self.update, self.data, self.streams = update, data, streams
-        self.calls = 0
+    def __init__(self, data: Float[Tensor, "n *shape"], streams: Sequence[torch.Generator]) -> None:
+        self.data, self.streams, self.calls = data, streams, 0
 
-    def __call__(self, chosen: Int64[Tensor, "k *s m"]) -> Float[Tensor, "*s 4"]:
+    def __call__(
+        self, update: Callable[[Tensor, Tensor], Tensor], chosen: Int64[Tensor, "k *s m"]
+    ) -> Float[Tensor, "*s 4"]:
         self.calls += 1
         if self.calls <= self.WARM_UP:
-            return on_a_side_stream(lambda: self.update(self.data, chosen))
+            return on_a_side_stream(lambda: update(self.data, chosen))
         if self.calls == self.WARM_UP + 1:
             self.chosen = chosen.clone()
-            self.replay = capture(lambda: self.update(self.data, self.chosen), self.streams)
+            self.replay = capture(lambda: update(self.data, self.chosen), self.streams)
         self.chosen.copy_(chosen)
         return self.replay()
 
@@ -330,10 +332,18 @@ def capture(step: Callable[[], Tensor], streams: Sequence[torch.Generator]) -> C
     To capture it does not run it. Every call overwrites the tensor that the one before returned.
     """
     graph = torch.cuda.CUDAGraph()
-    for generator in streams:
-        graph.register_generator_state(generator)
-    with torch.cuda.graph(graph):
-        result = step()
+    if torch.__version__ < "2.14":  # later versions find the generators by themselves
+        for generator in streams:
+            graph.register_generator_state(generator)
+    gc.collect()  # a graph that is collected while another one is captured spoils it
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with torch.cuda.graph(graph):
+            result = step()
+    finally:
+        if collecting:
+            gc.enable()
 
     def replay() -> Tensor:
         graph.replay()
@@ -376,8 +386,8 @@ def batch_indices(
     while True:
         order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + 1_000_003 * (epoch + 1)))
         if device.type == "cuda":  # from pinned memory the copy does not wait for the device
-            order = order.pin_memory()
-        order = order.to(device, non_blocking=True)
+            order = order.pin_memory().to(device, non_blocking=True)
+        order = order.to(device)
         for i in range(first, per_epoch):
             yield order[i * size : (i + 1) * size]
         epoch, first = epoch + 1, 0

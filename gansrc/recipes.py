@@ -109,7 +109,7 @@ MNIST = Recipe(
     sources={
         "name": "ours",
         "data": YAML + ": MNIST scaled to [0, 1], first 50,000 training images",
-        "noise": CODE + ": Generator.get_noise, uniform on ±sqrt(3)",
+        "noise": YAML + ": noise, which Generator.get_noise makes uniform on ±sqrt(3)",
         "z_dim": YAML,
         "g_hidden": YAML + ": two RectifiedLinear layers, sigmoid output",
         "g_range": YAML + ": irange",

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,8 @@ N_SAMPLES, N_VALID = 10_000, 1_000
 """The original evaluation (parzen_ll.py): samples in the window, validation images that choose sigma."""
 FINE_SIGMAS = tuple(round(0.10 + 0.01 * i, 2) for i in range(20))
 """A finer grid around the optimum, .10 to .29."""
+LEFT_BY_A_KILL = re.compile(r"samples\.png|history\.csv|checkpoint-\d+|\.writable|.*\.part")
+"""What a run may have written before its first run.json."""
 GRIDS = {"original": parzen.SIGMAS, "fine": FINE_SIGMAS}
 """Both, by the names they have in records."""
 EVALUATE_EVERY = 5
@@ -183,17 +186,17 @@ def train_seeds(
             raise ValueError(
                 f"{folder} was trained on other data ({run.record['data']['source']}): choose another --out"
             )
-    trainings = [_Training.begin(recipe, seed, out[seed], previous[seed], dataset, where) for seed in out]
     last_update = epochs * per_epoch
-    while behind := [t for t in trainings if t.game.updates < last_update]:
-        reached = sorted({t.game.updates for t in behind})
-        hindmost = [t for t in behind if t.game.updates == reached[0]]
-        target = reached[1] if len(reached) > 1 else last_update
-        try:
-            _train_until(hindmost, dataset, target, per_epoch)
-        except torch.OutOfMemoryError:
-            cure = f"lower --seeds, {len(hindmost)} now" if len(hindmost) > 1 else "use --device cpu"
-            raise ValueError(f"the memory of {device} does not suffice: {cure}") from None
+    try:
+        trainings = [_Training.begin(recipe, seed, out[seed], previous[seed], dataset, where) for seed in out]
+        while behind := [t for t in trainings if t.game.updates < last_update]:
+            reached = sorted({t.game.updates for t in behind})
+            hindmost = [t for t in behind if t.game.updates == reached[0]]
+            target = reached[1] if len(reached) > 1 else last_update
+            _train_until(hindmost, dataset, target, last_update, per_epoch)
+    except torch.OutOfMemoryError:
+        cure = f"lower --seeds, {len(out)} now" if len(out) > 1 else "train into a new folder on --device cpu"
+        raise ValueError(f"the memory of {device} does not suffice: {cure}") from None
     return [Run(folder) for folder in out.values()]
 
 
@@ -205,6 +208,7 @@ class _Training:
     game: Game
     record: dict[str, Any]
     rows: list[dict[str, Any]]
+    sums: dict[str, float]  # of the reports, over an epoch that is not complete
 
     @classmethod
     def begin(
@@ -212,61 +216,63 @@ class _Training:
     ) -> _Training:
         if previous:
             record = previous.record
+            _drop_old_checkpoints(out, record)  # a kill may have left some
             rows = [row for row in previous.rows() if float(row["updates"]) <= record["updates"]]
-            return cls(out, previous.game(dataset.train, where), record, rows)
+            return cls(out, previous.game(dataset.train, where), record, rows, record.pop("epoch_so_far", {}))
         record = {
             "recipe": recipe.values(), "seed": seed, "data": _describe(dataset),
             "epochs": 0, "updates": 0, "seconds": 0.0, "legs": [],
         }  # fmt: skip
-        return cls(out, recipe.game(dataset.train, seed, where), record, [])
+        return cls(out, recipe.game(dataset.train, seed, where), record, [], {})
 
 
-def _train_until(trainings: list[_Training], dataset: Dataset, last_update: int, per_epoch: int) -> None:
-    """Play to `last_update`: a history row an epoch, a checkpoint a minute, a sample grid now and then."""
+def _train_until(
+    trainings: list[_Training], dataset: Dataset, target: int, last_update: int, per_epoch: int
+) -> None:
+    """Play to `target`: a history row an epoch, a checkpoint a minute and at the end.
+
+    Raises KeyboardInterrupt, all saved, when asked to stop short of `last_update`.
+    """
     match = trainings[0].game if len(trainings) == 1 else Games([t.game for t in trainings])
     device = match.rng.device
     train_data, valid = dataset.train.to(device), dataset.valid[:N_VALID].to(device)
+    leg = {"from_update": match.updates, "together": len(trainings), **provenance(device)}
     for t in trainings:
-        leg = {"from_update": match.updates, "together": len(trainings), **provenance(device)}
         t.record["legs"] = [*t.record["legs"], leg]
-    sums = [t.record.pop("epoch_so_far", {}) for t in trainings]
-    before, start, saved = trainings[0].record["seconds"], time.monotonic(), time.monotonic()
+    saved = clock = time.monotonic()
     at_once = 10 if device.type == "cpu" else 100
-    bar = tqdm(total=last_update, initial=match.updates, unit="update", smoothing=0.05, disable=None)
+    bar = tqdm(total=target, initial=match.updates, unit="update", smoothing=0.05, disable=None)
     with _stop_requested() as stop, bar, tensor_float_32():
-        while match.updates < last_update and not stop():
-            n = min(at_once, per_epoch - match.updates % per_epoch, last_update - match.updates)
+        while match.updates < target and not stop():
+            n = min(at_once, per_epoch - match.updates % per_epoch, target - match.updates)
             played = match.play(train_data, n)
-            for i, means in enumerate([played] if isinstance(played, dict) else played):
-                sums[i] = {key: sums[i].get(key, 0.0) + n * mean for key, mean in means.items()}
+            now = time.monotonic()
+            for t, means in zip(trainings, [played] if isinstance(played, dict) else played, strict=True):
+                t.sums = {key: t.sums.get(key, 0.0) + n * mean for key, mean in means.items()}
+                t.record["seconds"] += now - clock
+            clock = now
             bar.update(n)
             bar.set_postfix(V=f"{means['value']:.3f}", G=f"{means['g_cost']:.3f}", refresh=False)
             if match.updates % per_epoch == 0:
-                seconds = before + time.monotonic() - start
-                for t, of_epoch in zip(trainings, sums, strict=True):
-                    t.rows.append(_row(t, of_epoch, valid, dataset.image_shape, per_epoch, seconds))
-                sums = [{} for _ in trainings]
-                if time.monotonic() - saved > 60 or match.updates >= last_update:
-                    _save(trainings, per_epoch, seconds)
+                for t in trainings:
+                    t.rows.append(_row(t, valid, dataset.image_shape, per_epoch))
+                    t.sums = {}
+                if time.monotonic() - saved > 60:
+                    _save(trainings, per_epoch)
                     saved = time.monotonic()
-        stopped = match.updates < last_update
+        stopped = match.updates < last_update and stop()
+        _save(trainings, per_epoch)
     if stopped:
-        for t, of_epoch in zip(trainings, sums, strict=True):
-            t.record["epoch_so_far"] = of_epoch
-        _save(trainings, per_epoch, before + time.monotonic() - start)
         done = f"stopped after {match.updates} of {last_update} updates"
         print(f"{done}: the same command goes on from there", file=sys.stderr)
         raise KeyboardInterrupt
 
 
-def _row(
-    t: _Training, sums: dict[str, float], valid: Tensor, image_shape: tuple[int, ...], per_epoch: int,
-    seconds: float,
-) -> dict[str, Any]:  # fmt: skip
+def _row(t: _Training, valid: Tensor, image_shape: tuple[int, ...], per_epoch: int) -> dict[str, Any]:
     """An epoch's row of the history; with validation columns, and samples.png drawn, every few epochs."""
     match, epoch = t.game, t.game.updates // per_epoch
-    row: dict[str, Any] = {"epoch": epoch, "updates": match.updates, "seconds": round(seconds, 1)}
-    row |= {key: f"{total / per_epoch:.6g}" for key, total in sums.items()}
+    row: dict[str, Any] = {"epoch": epoch, "updates": match.updates, "seconds": round(t.record["seconds"], 1)}
+    row |= {key: f"{total / per_epoch:.6g}" for key, total in t.sums.items()}
     row |= {"learning_rate": f"{match.learning_rate:.6g}", "momentum": f"{match.momentum:.6g}"}
     columns = ("valid_original", "sigma_original", "valid_fine", "sigma_fine")
     if epoch % EVALUATE_EVERY and epoch != 1:
@@ -392,7 +398,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"unknown device {name!r}: give cpu, cuda or mps") from None
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    present = {"cpu": True, "cuda": (device.index or 0) < cards, "mps": torch.backends.mps.is_available()}
     if not present.get(device.type, False):
         raise ValueError(f"device {name!r} is not available here: use --device cpu")
     return device
@@ -409,7 +416,7 @@ def _previous(out: Path, recipe: Recipe, seed: int) -> Run | None:
     except OSError as error:
         raise ValueError(f"cannot write to {out} ({error.strerror}): choose another --out") from None
     if not (out / "run.json").exists():
-        if any(out.iterdir()) and {p.name for p in out.iterdir()} - {"samples.png"}:
+        if [p for p in out.iterdir() if not LEFT_BY_A_KILL.fullmatch(p.name)]:
             raise ValueError(f"{out} is not empty and holds no run: choose another --out")
         return None
     run = Run(out)
@@ -421,33 +428,38 @@ def _previous(out: Path, recipe: Recipe, seed: int) -> Run | None:
     return run
 
 
-def _save(trainings: list[_Training], per_epoch: int, seconds: float) -> None:
+def _save(trainings: list[_Training], per_epoch: int) -> None:
     """Write checkpoints, point every run.json to its own, drop the old ones: a kill leaves each run whole."""
-    old = [(t.record.get("checkpoint") or {}).get("folder") for t in trainings]
     for t in trainings:
         folder = t.out / f"checkpoint-{t.game.updates}"
+        if t.record.get("checkpoint", {}).get("folder") == folder.name:
+            continue
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        files: dict[str, dict[str, Tensor]] = {"generator": {}, "discriminator": {}, "momentum": {}}
+        files: dict[str, dict[str, Tensor]] = {}
         for key, tensor in t.game.state().items():
-            part = files.setdefault("average", {}) if key.startswith("average.") else None
-            part = files.get(key.split(".")[0], files["momentum"]) if part is None else part
-            part[key] = tensor.cpu().contiguous()
+            part = key.split(".")[0]
+            part = part if part in ("generator", "discriminator", "average") else "momentum"
+            files.setdefault(part, {})[key] = tensor.cpu().contiguous()
         for name, tensors in files.items():
             save_file(tensors, folder / f"{name}.safetensors")
         sha256 = {p.name: _sha256(p) for p in sorted(folder.iterdir())}
         t.record["checkpoint"] = {"folder": folder.name, "sha256": sha256}
         t.record |= {"updates": t.game.updates, "epochs": t.game.updates // per_epoch}
-        t.record["seconds"] = round(seconds, 1)
         t.record.pop("evaluation", None)
     for t in trainings:
         if t.rows:
             _write_csv(t.out / "history.csv", t.rows)
-        _write_json(t.out / "run.json", t.record)
-        t.record.pop("epoch_so_far", None)
-    for t, folder in zip(trainings, old, strict=True):
-        if folder and folder != t.record["checkpoint"]["folder"]:
-            shutil.rmtree(t.out / folder, ignore_errors=True)
+        so_far = {"epoch_so_far": t.sums} if t.sums else {}
+        _write_json(t.out / "run.json", t.record | so_far | {"seconds": round(t.record["seconds"], 1)})
+    for t in trainings:
+        _drop_old_checkpoints(t.out, t.record)
+
+
+def _drop_old_checkpoints(out: Path, record: dict[str, Any]) -> None:
+    for folder in out.glob("checkpoint-*"):
+        if folder.name != record["checkpoint"]["folder"]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:

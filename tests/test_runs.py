@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -70,7 +71,7 @@ def test_prolonging_a_run_equals_one_long_run_bit_for_bit(tmp_path, images):
 def test_a_stop_within_an_epoch_leaves_no_trace_in_the_history(tmp_path, images, monkeypatch):
     @contextmanager
     def stop_at_once() -> Iterator[Callable[[], bool]]:
-        asked = iter([False, True])
+        asked = iter([False, True, True])
         yield lambda: next(asked)
 
     with monkeypatch.context() as patch:
@@ -140,8 +141,11 @@ def test_seeds_that_are_behind_are_brought_up_to_the_others(tmp_path, images):
     folders = {seed: tmp_path / f"run-seed-{seed}" for seed in (0, 1, 2)}
     runs.train(SMALL, folders[1], epochs=3, seed=1, data=images)
     runs.train(SMALL, folders[2], epochs=5, seed=2, data=images)
+    before = runs.Run(folders[1]).record
+    (folders[1] / "run.json").write_text(json.dumps(before | {"seconds": 5000.0}))
     done = runs.train_seeds(SMALL, folders, epochs=5, data=images)
     assert [run.record["epochs"] for run in done] == [5, 5, 5]
+    assert done[0].record["seconds"] < 1000 < 5000 <= done[1].record["seconds"]
     assert [[leg["together"] for leg in run.record["legs"]] for run in done] == [[1, 2], [1, 2], [1]]
     for seed, run in enumerate(done):
         alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=5, seed=seed, data=images)
@@ -152,7 +156,7 @@ def test_seeds_that_are_behind_are_brought_up_to_the_others(tmp_path, images):
 def test_seeds_stopped_within_an_epoch_resume_bit_for_bit(tmp_path, images, monkeypatch):
     @contextmanager
     def stop_at_once() -> Iterator[Callable[[], bool]]:
-        asked = iter([False, True])
+        asked = iter([False, True, True])
         yield lambda: next(asked)
 
     parts, wholes = ({seed: tmp_path / f"{name}-{seed}" for seed in (0, 1)} for name in ("part", "whole"))
@@ -165,6 +169,31 @@ def test_seeds_stopped_within_an_epoch_resume_bit_for_bit(tmp_path, images, monk
     for one, other in zip(resumed, runs.train_seeds(SMALL, wholes, epochs=2, data=images), strict=True):
         assert torch.equal(everything(one), everything(other))
         np.testing.assert_array_equal(one.history["value"], other.history["value"])
+
+
+def test_a_seed_that_stopped_within_an_epoch_is_met_there(tmp_path, images, monkeypatch):
+    @contextmanager
+    def stop_after_three() -> Iterator[Callable[[], bool]]:
+        asked = iter([False, False, False, True, True])
+        yield lambda: next(asked)
+
+    folders = {seed: tmp_path / f"run-seed-{seed}" for seed in (0, 1)}
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_stop_requested", stop_after_three)
+        with pytest.raises(KeyboardInterrupt):
+            runs.train(SMALL, folders[1], epochs=4, seed=1, data=images)
+    assert runs.Run(folders[1]).record["updates"] == 30  # an epoch is 20
+    for seed, run in enumerate(runs.train_seeds(SMALL, folders, epochs=4, data=images)):
+        alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=4, seed=seed, data=images)
+        np.testing.assert_allclose(run.history["value"], alone.history["value"], atol=1e-5)
+        assert (everything(run) - everything(alone)).abs().max() < 1e-5
+
+
+def test_a_state_of_another_kind_of_device_is_told(tmp_path, images):
+    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+    match = run.game(datasets.load(images).train)
+    with pytest.raises(ValueError, match="of another kind of device: go on with that one"):
+        match.load_state(run.state() | {"rng": torch.zeros(16, dtype=torch.uint8)}, 20)
 
 
 def test_a_running_mean_of_the_generator_is_what_is_judged(tmp_path, images):
@@ -188,13 +217,58 @@ def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, ca
 
     monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
     monkeypatch.setattr(runs.Game, "_play", full)
-    command = ["train", "small", "--out", str(tmp_path / "run"), "--data", images]
+    monkeypatch.setattr(runs, "_device", lambda name: torch.device("cpu"))
+    command = ["train", "small", "--out", str(tmp_path / "run"), "--data", images, "--device", "cuda"]
     code, said = run_cli(capsys, *command)
-    assert code == 2 and said.splitlines()[-1].endswith(
-        "the memory of cpu does not suffice: use --device cpu"
+    assert (
+        code == 2 and "the memory of cuda does not suffice: train into a new folder on --device cpu" in said
     )
     code, said = run_cli(capsys, *command, "--seeds", "3")
     assert code == 2 and said.splitlines()[-1].endswith("does not suffice: lower --seeds, 3 now")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(tmp_path, images, monkeypatch, seeds):
+    class Killed(BaseException):
+        pass
+
+    def survives(n: int) -> bool:  # killed at the nth file that is written; did it get that far?
+        writes = iter(range(n))
+
+        def write(*arguments, **options):
+            if next(writes, None) is None:
+                raise Killed
+            return save(*arguments, **options)
+
+        def replace(*arguments):
+            if next(writes, None) is None:
+                raise Killed
+            return move(*arguments)
+
+        save, move = runs.save_file, os.replace
+        folders = {seed: tmp_path / f"{n}-seed-{seed}" for seed in range(seeds)}
+        with monkeypatch.context() as patch:
+            patch.setattr(runs, "save_file", write)
+            patch.setattr(runs.os, "replace", replace)
+            patch.setattr(runs.time, "monotonic", itertools.count(0, 30).__next__)
+            try:
+                runs.train_seeds(SMALL, folders, epochs=3, data=images)
+            except Killed:
+                pass
+            else:
+                return False
+        for one, other in zip(runs.train_seeds(SMALL, folders, epochs=3, data=images), wholes, strict=True):
+            assert (everything(one) - everything(other)).abs().max() < (1e-5 if seeds > 1 else 1e-30)
+            assert len(list(one.folder.glob("checkpoint-*"))) == 1
+            np.testing.assert_allclose(one.history["value"], other.history["value"], atol=1e-5)
+        return True
+
+    folders = {seed: tmp_path / f"whole-seed-{seed}" for seed in range(seeds)}
+    wholes = runs.train_seeds(SMALL, folders, epochs=3, data=images)
+    survived = 0
+    while survives(survived):
+        survived += 1
+    assert survived >= 10 * seeds
 
 
 def test_a_record_of_before_a_rule_was_known_goes_on(tmp_path, images):
