@@ -93,8 +93,11 @@ def discriminator(
     layers: list[nn.Module] = []
     keep = keep_input
     for width in hidden:
-        rectifier = nn.Sequential(Linear(in_features, width), nn.ReLU())
-        layers += [Dropout(keep), rectifier if pieces == 1 else Maxout(in_features, width, pieces)]
+        layers.append(Dropout(keep))
+        if pieces == 1:
+            layers += [Linear(in_features, width), nn.ReLU()]
+        else:
+            layers.append(Maxout(in_features, width, pieces))
         in_features, keep = width, keep_hidden
     net = nn.Sequential(*layers, Dropout(keep), Linear(in_features, 1), nn.Flatten(-2))
     return init_uniform_(net, weight_range, rng)
