@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a recipe; the same command again resumes")
     train.add_argument(
-        "recipe", help="mnist (the authors' code), mnist-algorithm-1 (the paper's text) or a variant of it"
+        "recipe",
+        help="mnist (the authors' code), mnist-algorithm-1 (the paper's text) or a variant of it, faces,"
+        " faces-stage-2, cifar10-fc, cifar10-conv",
     )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, made if absent")
     train.add_argument("--epochs", type=int, help="total length; more than before prolongs a finished run")
@@ -50,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     train.add_argument("--data", metavar="FILE.npz", help="your own images: an .npz with x_train")
+    train.add_argument(
+        "--pretrained", type=Path, metavar="DIR", help="of faces-stage-2: the run of faces below"
+    )
     train.set_defaults(run=_train)
 
     sample = commands.add_parser("sample", help="draw samples of a run: DIR/samples.npy and a picture of 100")
@@ -85,7 +90,7 @@ def _train(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
         seeds = range(first, first + arguments.seeds)
         folders = {seed: out.with_name(f"{out.name}-seed-{seed}") for seed in seeds}
-    options = {"epochs": arguments.epochs, "device": arguments.device, "data": arguments.data}
+    options = {key: getattr(arguments, key) for key in ("epochs", "device", "data", "pretrained")}
     for run in runs.train_seeds(recipe, folders, **options):
         print(f"{run.folder}: {run.record['epochs']} epochs, {run.record['seconds']:.0f} s")
 
@@ -101,7 +106,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     samples = run.samples(arguments.n, arguments.seed)
     shape = tuple(run.record["data"]["image_shape"])
     np.save(run.folder / "samples.npy", samples.reshape(-1, *shape).numpy())
-    runs.save_grid(samples[:100], shape, run.folder / "samples.png")
+    runs.save_grid(run.recipe.pixels(samples[:100]), shape, run.folder / "samples.png")
     print(
         f"{run.folder / 'samples.npy'}: {arguments.n} samples, seed {arguments.seed};"
         " the first 100 in samples.png"

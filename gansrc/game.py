@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, Uniform
 from torch.nn.functional import logsigmoid
 
-from gansrc.networks import side_by_side, stack
+from gansrc.networks import limit_column_norms_, side_by_side, stack
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Rules:
     min_learning_rate: after every update the rate is divided by `decay`, down to the floor. momentum: its
     first and last value, linear from epoch 1 to `momentum_epochs`. fresh_masks: G's cost sees masks of its
     own in simultaneous play too. average: decay, by update, of a running mean of G's weights, which then
-    draws the samples that are judged; 0 for none, as in the paper.
+    draws the samples that are judged; 0 for none, as in the paper. max_column_norm: after every step no unit
+    has a larger norm of the weights into it; 0 for no limit. epoch_updates: how many updates count as an
+    epoch; 0 for one pass through the data.
     """
 
     order: str = "alternating"
@@ -43,6 +45,12 @@ class Rules:
     momentum_epochs: int = 250
     fresh_masks: bool = False
     average: float = 0.0
+    max_column_norm: float = 0.0
+    epoch_updates: int = 0
+
+    def batches_per_epoch(self, n: int) -> int:
+        """Minibatches that count as an epoch, with n training examples."""
+        return self.epoch_updates * self.k or n // self.batch_size
 
     def __post_init__(self) -> None:
         if self.order not in ("alternating", "simultaneous"):
@@ -118,7 +126,7 @@ class Game:
         total = torch.zeros(4, device=data.device)
         with torch.cuda.device(data.device if data.is_cuda else -1):
             for _ in range(updates):
-                self.set_schedules(len(data) // rules.batch_size)
+                self.set_schedules(rules.batches_per_epoch(len(data)))
                 chosen = torch.stack([next(indices) for _ in range(rules.k)])
                 report = self._replay(self.update, chosen) if self._replay else self.update(data, chosen)
                 total = total + report
@@ -177,6 +185,8 @@ class Game:
         for theta, v, g in zip(net.parameters(), self.velocity[net], gradient, strict=True):
             v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
             theta.add_(v)
+        if self.rules.max_column_norm:
+            limit_column_norms_(net, self.rules.max_column_norm)
         if self.average and net is self.generator:
             for mean, theta in zip(self.average, net.parameters(), strict=True):
                 mean.lerp_(theta, 1 - self.rules.average)

@@ -1,4 +1,4 @@
-"""The networks of section 5: a rectifier generator and a maxout discriminator."""
+"""The networks of section 5: generators of rectifiers and sigmoids, maxout discriminators."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 Net = TypeVar("Net", bound=nn.Module)
+ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "linear": nn.Identity}
+"""What may follow an affine layer of a generator."""
 
 
 class Linear(nn.Linear):
@@ -61,19 +64,77 @@ class Maxout(nn.Module):
         return self.linear(x).unflatten(-1, (self.pieces, self.units)).amax(-2)
 
 
-def generator(
-    z_dim: int, hidden: Sequence[int], out_features: int, weight_range: float, rng: torch.Generator
-) -> nn.Sequential:
-    """Generator of the MNIST experiment: codes z (n, z_dim) to pixels in [0, 1], (n, out_features).
+class MaxoutConv(nn.Module):
+    """Convolutional maxout layer with max pooling: the largest of `pieces` feature maps, then of a window.
 
-    Rectified linear layers, a sigmoid output. Weights uniform in ±`weight_range`, biases zero.
+    Maps (n, in_channels, h, w) to (n, channels, h', w'). The number of windows is rounded up: the last may
+    reach over the edge, as in cuda-convnet, which the authors used.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, pieces: int, kernel: int, padding: int, pool: int, stride: int
+    ) -> None:
+        super().__init__()
+        self.channels, self.pieces, self.pool, self.stride = channels, pieces, pool, stride
+        self.conv = nn.Conv2d(in_channels, channels * pieces, kernel, padding=padding)
+
+    def forward(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n channels h2 w2"]:
+        largest = self.conv(x).unflatten(1, (self.pieces, self.channels)).amax(1)
+        return max_pool2d(largest, self.pool, self.stride, ceil_mode=True)
+
+
+class Bias(nn.Module):
+    """Adds to each of `features` numbers, (n, features), a bias of its own: untied, after a convolution."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return x + self.bias
+
+
+def generator(
+    z_dim: int,
+    hidden: Sequence[int],
+    out_features: int,
+    weight_range: float,
+    rng: torch.Generator,
+    activations: Sequence[str] = (),
+    output: str = "sigmoid",
+) -> nn.Sequential:
+    """Fully connected generator: codes z (n, z_dim) to images (n, out_features).
+
+    Hidden layers of the given `activations`, "relu" or "sigmoid", all rectifiers if there are none; the
+    output is "sigmoid" or "linear". Weights uniform in ±`weight_range`, biases zero.
     """
     layers: list[nn.Module] = []
-    for width in hidden:
-        layers += [Linear(z_dim, width), nn.ReLU()]
+    kinds = [*(activations or ["relu"] * len(hidden)), output]
+    for width, kind in zip([*hidden, out_features], kinds, strict=True):
+        layers += [Linear(z_dim, width), ACTIVATIONS[kind]()]
         z_dim = width
-    net = nn.Sequential(*layers, Linear(z_dim, out_features), nn.Sigmoid())
-    return init_uniform_(net, weight_range, rng)
+    return init_uniform_(nn.Sequential(*layers), weight_range, rng)
+
+
+def deconvolution(
+    hidden: nn.Sequential, channels: int, kernel: int, stride: int, image_shape: Sequence[int]
+) -> nn.Sequential:
+    """Put a transposed convolution on a net: its m outputs, as `channels` square maps, become an image.
+
+    The net so made maps to rows (n, c * h * w) of images of `image_shape` (c, h, w), with a bias for each
+    pixel. Raises ValueError if the maps do not come out as images of that shape.
+    """
+    width = [layer for layer in hidden if isinstance(layer, nn.Linear)][-1].out_features
+    side = math.isqrt(width // channels)
+    size = (side - 1) * stride + kernel
+    if len(image_shape) != 3 or tuple(image_shape[1:]) != (size, size):
+        raise ValueError(
+            f"this net draws colour images of {size} x {size} pixels, got the shape {tuple(image_shape)}:"
+            " resize them, or take a fully connected recipe"
+        )
+    maps = nn.Unflatten(-1, (channels, side, side))
+    spread = nn.ConvTranspose2d(channels, image_shape[0], kernel, stride, bias=False)
+    return nn.Sequential(*hidden, maps, spread, nn.Flatten(-3), Bias(math.prod(image_shape)))
 
 
 def discriminator(
@@ -84,14 +145,28 @@ def discriminator(
     keep_hidden: float,
     weight_range: float,
     rng: torch.Generator,
+    convolutions: Sequence[Sequence[int]] = (),
+    image_shape: Sequence[int] = (),
 ) -> nn.Sequential:
-    """Discriminator of the MNIST experiment: pixels (n, in_features) to logits (n,); D(x) is their sigmoid.
+    """Discriminator: images (n, in_features) to logits (n,); D(x) is their sigmoid.
 
-    Maxout layers of `pieces` pieces, or rectifiers if `pieces` is 1, with dropout before every layer: a value
-    is kept with probability `keep_input` or `keep_hidden`. Weights uniform in ±`weight_range`, biases zero.
+    `convolutions`, each (channels, pieces, kernel, padding, pool, stride) of a `MaxoutConv`, work on the rows
+    as images of `image_shape` (c, h, w). Then maxout layers of `pieces` pieces, or rectifiers if `pieces` is
+    1. Dropout before every layer: a value is kept with probability `keep_input` or `keep_hidden`. Weights
+    uniform in ±`weight_range`, biases zero.
     """
     layers: list[nn.Module] = []
     keep = keep_input
+    if convolutions:
+        layers.append(nn.Unflatten(-1, tuple(image_shape)))
+        channels, size = image_shape[0], image_shape[1]
+        for convolution in convolutions:
+            layers += [Dropout(keep), MaxoutConv(channels, *convolution)]
+            channels, _, kernel, padding, pool, stride = convolution
+            size = -(-(size + 2 * padding - kernel + 1 - pool) // stride) + 1
+            keep = keep_hidden
+        layers.append(nn.Flatten(-3))
+        in_features = channels * size**2
     for width in hidden:
         layers.append(Dropout(keep))
         if pieces == 1:
@@ -104,12 +179,28 @@ def discriminator(
 
 
 def init_uniform_(net: Net, weight_range: float, rng: torch.Generator) -> Net:
-    """Draw the weights of the linear layers uniformly from ±`weight_range`; set their biases to zero."""
+    """Draw the weights of all layers uniformly from ±`weight_range`; set their biases to zero."""
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.uniform_(parameter, -weight_range, weight_range, generator=rng)
+    return net
+
+
+def init_sparse_(layer: nn.Linear, n: int, rng: torch.Generator) -> None:
+    """Give every unit `n` weights from N(0, 1), to inputs chosen at random, and zeros to all others."""
+    with torch.no_grad():
+        chosen = torch.rand(layer.weight.shape, generator=rng).topk(n, 1).indices
+        values = torch.randn(chosen.shape, generator=rng)
+        layer.weight.zero_().scatter_(1, chosen, values)
+
+
+def limit_column_norms_(net: nn.Module, largest: float) -> None:
+    """Shrink the weights into a unit of an affine layer, a column of the authors' W, to that norm at most."""
     for layer in net.modules():
         if isinstance(layer, nn.Linear):
-            nn.init.uniform_(layer.weight, -weight_range, weight_range, generator=rng)
-            nn.init.zeros_(layer.bias)
-    return net
+            layer.weight.data.flatten(0, -2).renorm_(2, 0, largest)
 
 
 def set_output_bias_(net: nn.Sequential, images: Float[Tensor, "n d"]) -> None:
@@ -135,7 +226,7 @@ def stack(nets: Sequence[Net], rngs: list[torch.Generator]) -> Net:
     are drawn from rngs[s]. Raises ValueError for nets that differ in shape, or have layers other than those
     of this module.
     """
-    known = (nn.Sequential, Linear, Dropout, Maxout, nn.ReLU, nn.Sigmoid, nn.Flatten)
+    known = (nn.Sequential, Linear, Dropout, Maxout, nn.ReLU, nn.Sigmoid, nn.Identity, nn.Flatten)
     for layer in nets[0].modules():
         if not isinstance(layer, known):
             raise ValueError(

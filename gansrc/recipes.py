@@ -10,16 +10,21 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, Uniform
 
 from gansrc import networks
+from gansrc.datasets import contrast_normalised
 from gansrc.game import Game, Rules
 
-YAML = "mnist.yaml of github.com/goodfeli/adversarial, commit 1720041"
-"""The authors' own configuration of the MNIST experiment (2014, Theano and Pylearn2)."""
-CODE = "__init__.py of github.com/goodfeli/adversarial, commit 1720041"
-"""The authors' implementation of the update."""
+REPOSITORY = "of github.com/goodfeli/adversarial, commit 1720041"
+"""The authors' own code of the experiments (2014, Theano and Pylearn2)."""
+YAML = f"mnist.yaml {REPOSITORY}"
+"""Their configuration of the MNIST experiment."""
+CODE = f"__init__.py {REPOSITORY}"
+"""Their implementation of the update."""
+
+Activation = Literal["relu", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,18 @@ class Recipe:
     """One experiment: data, noise, both nets, the rules of the game, and where each value comes from.
 
     noise: "uniform" on [-sqrt(3), sqrt(3)] or "gaussian", unit variance both, in `z_dim` dimensions.
-    g_hidden, d_hidden: layer widths; d_pieces: maxout pieces a unit. g_range, d_range: weights start uniform
-    in ±range.
-    output_bias: "marginals" starts G's output at the data's pixel means. keep_input, keep_hidden: dropout in
-    D. d_pieces 1 stands for rectifiers.
-    epochs: default length. sources: a line for every field, those of `rules` included.
+    g_hidden, d_hidden: layer widths; d_pieces: maxout pieces a unit, 1 for rectifiers. g_range, d_range:
+    weights start uniform in ±range. output_bias: "marginals" starts G's output at the data's pixel means.
+    keep_input, keep_hidden: dropout in D. epochs: default length. sources: a line for every field, those of
+    `rules` included.
+
+    g_activations: of G's hidden layers, all rectifiers if none are given. g_sigmoid_bias: where the biases of
+    its sigmoid ones start. g_output: "sigmoid" or "linear". g_output_range: a range of the output's own;
+    g_output_sparse: so many weights a unit from N(0, 1) instead, the rest zero. g_deconvolution: (channels,
+    kernel, stride) of a transposed convolution in place of the output's matrix. d_convolutions: of D, below
+    its dense layers, each (channels, pieces, kernel, padding, pool, stride). contrast: scale of a global
+    contrast normalisation of the images; 0 leaves them in [0, 1]. pretrained: the recipe whose trained
+    generator G carries on top. rows_per_epoch: how often the history is written.
     """
 
     name: str
@@ -49,6 +61,16 @@ class Recipe:
     rules: Rules
     epochs: int
     sources: Mapping[str, str] = dataclasses.field(repr=False, compare=False)
+    g_activations: tuple[Activation, ...] = ()
+    g_sigmoid_bias: float = 0.0
+    g_output: Literal["sigmoid", "linear"] = "sigmoid"
+    g_output_range: float = 0.0
+    g_output_sparse: int = 0
+    g_deconvolution: tuple[int, ...] = ()
+    d_convolutions: tuple[tuple[int, ...], ...] = ()
+    contrast: float = 0.0
+    pretrained: str = ""
+    rows_per_epoch: int = 1
 
     def p_z(self, device: torch.device | str = "cpu") -> Distribution:
         """The noise prior p_z over codes (z_dim,)."""
@@ -60,16 +82,61 @@ class Recipe:
             return Uniform(-edge, edge, validate_args=False)
         return Normal(zero, torch.ones_like(zero), validate_args=False)
 
-    def game(self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu") -> Game:
-        """The game at its start: nets drawn from `seed`, then moved to `device`."""
+    def prepare(self, images: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Images in [0, 1] as the nets are to see them."""
+        return contrast_normalised(images, self.contrast) if self.contrast else images
+
+    def pixels(self, samples: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Samples as images to look at, in [0, 1]; where contrast was normalised, one grey stands for 0.
+
+        A normalised image has no brightness or contrast of its own: 1 is shown as a quarter of the range.
+        """
+        return (0.5 + samples / 4).clamp(0, 1) if self.contrast else samples
+
+    def generator(self, d: int, rng: torch.Generator) -> nn.Sequential:
+        """G before training, codes (n, z_dim) to rows (n, d); the output bias is still zero."""
+        if self.g_deconvolution:
+            body = networks.generator(
+                self.z_dim, self.g_hidden[:-1], self.g_hidden[-1], self.g_range, rng,
+                self.g_activations[:-1], self.g_activations[-1],
+            )  # fmt: skip
+            net = networks.deconvolution(body, *self.g_deconvolution, square(d))
+            return networks.init_uniform_(net, self.g_range, rng)
+        net = networks.generator(
+            self.z_dim, self.g_hidden, d, self.g_range, rng, self.g_activations, self.g_output
+        )
+        output = net[-2]
+        if self.g_output_sparse:
+            networks.init_sparse_(output, self.g_output_sparse, rng)
+        elif self.g_output_range:
+            nn.init.uniform_(output.weight, -self.g_output_range, self.g_output_range, generator=rng)
+        for layer, activation in zip(net[::2], self.g_activations, strict=False):
+            if activation == "sigmoid":
+                nn.init.constant_(layer.bias, self.g_sigmoid_bias)
+        return net
+
+    def game(
+        self,
+        train: Float[Tensor, "n d"],
+        seed: int,
+        device: torch.device | str = "cpu",
+        pretrained: nn.Sequential | None = None,
+    ) -> Game:
+        """The game at its start, on prepared images: nets drawn from `seed`, then moved to `device`.
+
+        pretrained: a trained generator, whose layers replace G's last ones.
+        """
         init = torch.Generator().manual_seed(seed)
         d = train.shape[1]
-        generator = networks.generator(self.z_dim, self.g_hidden, d, self.g_range, init)
+        generator = self.generator(d, init)
         if self.output_bias == "marginals":
             networks.set_output_bias_(generator, train)
+        if pretrained is not None:
+            generator = nn.Sequential(*generator[: -len(pretrained)], *pretrained.train())
         discriminator = networks.discriminator(
-            d, self.d_hidden, self.d_pieces, self.keep_input, self.keep_hidden, self.d_range, init
-        )
+            d, self.d_hidden, self.d_pieces, self.keep_input, self.keep_hidden, self.d_range, init,
+            self.d_convolutions, square(d) if self.d_convolutions else (),
+        )  # fmt: skip
         rng = torch.Generator(device).manual_seed(seed)
         return Game(generator.to(device), discriminator.to(device), self.p_z(device), self.rules, rng)
 
@@ -78,6 +145,17 @@ class Recipe:
         values = dataclasses.asdict(self)
         del values["sources"]
         return values
+
+
+def square(d: int) -> tuple[int, int, int]:
+    """(channels, side, side) of square images of d numbers, grey or colour. ValueError for other d."""
+    for channels in (1, 3):
+        side = math.isqrt(d // channels)
+        if channels * side**2 == d:
+            return channels, side, side
+    raise ValueError(
+        f"a convolution needs square images, grey or colour, got {d} numbers an image: crop them"
+    )
 
 
 MNIST = Recipe(
@@ -133,6 +211,18 @@ MNIST = Recipe(
         "fresh_masks": CODE + ": one pass through D serves both costs",
         "average": "none in the paper or its code",
         "epochs": "ours: their run had no end; 250 is where the momentum stops rising",
+        "g_activations": YAML,
+        "g_sigmoid_bias": "no sigmoid layer below the output",
+        "g_output": YAML,
+        "g_output_range": YAML + ": the same irange",
+        "g_output_sparse": "no sparse_init in " + YAML,
+        "g_deconvolution": "none in " + YAML,
+        "d_convolutions": "none in " + YAML,
+        "contrast": "none in " + YAML,
+        "pretrained": "none in " + YAML,
+        "rows_per_epoch": "ours",
+        "max_column_norm": "none in " + YAML,
+        "epoch_updates": "one shuffled pass, as Pylearn2 counts",
     },
 )
 """The authors' code: simultaneous updates, D's cost halved, shared dropout masks."""
@@ -181,7 +271,99 @@ ABLATIONS = (
 )
 """`mnist-algorithm-1` with one thing changed (the second of the simultaneous ones is two steps away)."""
 
-RECIPES = {recipe.name: recipe for recipe in (MNIST, MNIST_ALGORITHM_1, *ABLATIONS)}
+
+def _from(file: str, fields: str, **special: str) -> dict[str, str]:
+    """Sources of fields that a file of the authors' sets, beside those that are as for MNIST."""
+    sources = dict.fromkeys(fields.split(), f"{file} {REPOSITORY}")
+    return (
+        {key: text.replace(YAML, f"{file} {REPOSITORY}") for key, text in MNIST.sources.items()}
+        | sources
+        | special
+    )
+
+
+FACES = dataclasses.replace(
+    MNIST,
+    name="faces",
+    data="faces",
+    noise="gaussian",
+    g_hidden=(8000, 8000),
+    g_activations=("relu", "sigmoid"),
+    g_sigmoid_bias=-2.0,
+    g_output_sparse=100,
+    d_hidden=(1200, 1200),
+    rules=dataclasses.replace(MNIST.rules, learning_rate=0.05, max_column_norm=1.9365, epoch_updates=980),
+    epochs=50,
+    rows_per_epoch=10,
+    sources=_from(
+        "tfd_pretrain/pretrain.yaml",
+        "g_activations g_sigmoid_bias g_output_sparse learning_rate max_column_norm epochs",
+        data="the unlabeled part of TFD, in [0, 1]; where TFD is absent, Labeled Faces in the Wild (ours)",
+        noise="none is set there, and Generator.get_noise then draws a Gaussian",
+        epoch_updates="98,058 unlabeled images of TFD, 100 a batch; on other data, too, so many count (ours)",
+    ),
+)
+"""The face experiment, first stage: pretraining."""
+
+FACES_STAGE_2 = dataclasses.replace(
+    FACES,
+    name="faces-stage-2",
+    g_hidden=(8000, 100, 8000, 8000),
+    g_activations=("relu", "sigmoid", "relu", "sigmoid"),
+    epochs=22,
+    pretrained="faces",
+    sources=FACES.sources
+    | {
+        key: source.replace("pretrain.yaml", "train.yaml")
+        for key, source in FACES.sources.items()
+        if key not in ("g_output_sparse", "output_bias")
+    }
+    | {"pretrained": f"tfd_pretrain/train.yaml {REPOSITORY}: add_layers, pretrained"},
+)
+"""The face experiment, second stage: two new layers under the pretrained net, all of it trained on."""
+
+CIFAR10_FC = dataclasses.replace(
+    MNIST,
+    name="cifar10-fc",
+    data="cifar10",
+    noise="gaussian",
+    g_hidden=(8000, 8000),
+    g_activations=("relu", "sigmoid"),
+    g_output="linear",
+    g_output_range=0.5,
+    output_bias="zero",
+    d_hidden=(1600, 1600),
+    contrast=55.0,
+    rules=dataclasses.replace(MNIST.rules, learning_rate=0.025),
+    rows_per_epoch=4,
+    sources=_from(
+        "cifar10_fully_connected.yaml",
+        "g_activations g_output g_output_range output_bias learning_rate contrast",
+        data="CIFAR-10, the first 40,000 training images; the other 10,000 for validation",
+        noise="none is set there, and Generator.get_noise then draws a Gaussian",
+    ),
+)
+"""CIFAR-10, both nets fully connected."""
+
+CIFAR10_CONV = dataclasses.replace(
+    CIFAR10_FC,
+    name="cifar10-conv",
+    g_output_range=0.0,
+    g_deconvolution=(80, 5, 3),
+    d_convolutions=((32, 2, 8, 4, 4, 2), (32, 2, 8, 3, 4, 2), (192, 2, 5, 3, 2, 2)),
+    d_hidden=(500,),
+    rules=dataclasses.replace(CIFAR10_FC.rules, batch_size=128, learning_rate=0.004),
+    sources={
+        key: source.replace("fully_connected", "convolutional") for key, source in CIFAR10_FC.sources.items()
+    }
+    | dict.fromkeys(("g_deconvolution", "d_convolutions"), f"cifar10_convolutional.yaml {REPOSITORY}"),
+)
+"""CIFAR-10, a convolutional D and a G that ends in a transposed convolution."""
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (MNIST, MNIST_ALGORITHM_1, FACES, FACES_STAGE_2, CIFAR10_FC, CIFAR10_CONV, *ABLATIONS)
+}
 
 
 def recipe(name: str) -> Recipe:

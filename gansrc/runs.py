@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -24,16 +25,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from tqdm import tqdm
 
 import gansrc
-from gansrc import datasets, networks, parzen
+from gansrc import datasets, mosaics, networks, parzen
 from gansrc.datasets import Dataset
-from gansrc.game import Game, Games, Rules, sample
-from gansrc.recipes import Recipe
+from gansrc.game import Game, Games, Rules, drawing_from, sample
+from gansrc.recipes import MNIST, Recipe
 
 EVALUATION_SEED = 2014
 """Seed of every evaluation's samples; training draws from other streams."""
@@ -43,10 +45,17 @@ FINE_SIGMAS = tuple(round(0.10 + 0.01 * i, 2) for i in range(20))
 """A finer grid around the optimum, .10 to .29."""
 LEFT_BY_A_KILL = re.compile(r"samples\.png|history\.csv|checkpoint-\d+|\.writable|.*\.part")
 """What a run may have written before its first run.json."""
-GRIDS = {"original": parzen.SIGMAS, "fine": FINE_SIGMAS}
-"""Both, by the names they have in records."""
+CONTRAST_SIGMAS = tuple(round(0.50 + 0.03 * i, 2) for i in range(20))
+"""The same for images of normalised contrast, whose numbers are some four times as large: .50 to 1.07."""
 EVALUATE_EVERY = 5
-"""Epochs between two evaluations on validation images while training."""
+"""Rows of the history between two evaluations on validation images while training."""
+LARGEST_FILE = 16 * 2**20
+"""Bytes: of a generator larger than that a record keeps 10,000 samples instead."""
+
+
+def grids(recipe: Recipe) -> dict[str, tuple[float, ...]]:
+    """The sigma grids that a recipe's samples are scored by, by the names they have in records."""
+    return {"original": parzen.SIGMAS, "fine": CONTRAST_SIGMAS if recipe.contrast else FINE_SIGMAS}
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,9 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe the run was made with, rebuilt from the record's own values."""
-        values = self.record["recipe"]
-        rules = {**values["rules"], "momentum": tuple(values["rules"]["momentum"])}
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return Recipe(**{**values, **lists, "rules": Rules(**rules), "sources": {}})
+        values = {key: _tuples(value) for key, value in self.record["recipe"].items()}
+        rules = {key: _tuples(value) for key, value in values["rules"].items()}
+        return Recipe(**{**values, "rules": Rules(**rules), "sources": {}})
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
@@ -119,21 +127,47 @@ class Run:
     def generator(self) -> nn.Module:
         """The trained generator, on the CPU: that whose samples are judged."""
         recipe, d = self.recipe, self.record["data"]["dimension"]
-        net = networks.generator(recipe.z_dim, recipe.g_hidden, d, recipe.g_range, torch.Generator())
-        part = "average" if recipe.rules.average else "generator"
-        file = self.folder / self.record["checkpoint"]["folder"] / f"{part}.safetensors"
+        net, file = recipe.generator(d, torch.Generator()), self.generator_file()
         if not file.exists():
             raise FileNotFoundError(f"{file} is missing: this record keeps no generator; train it anew")
         if _sha256(file) != self.record["checkpoint"]["sha256"][file.name]:
             raise ValueError(
                 f"{file} is corrupt (its checksum is not the record's): restore it, or train anew"
             )
-        net.load_state_dict({k.removeprefix(f"{part}."): v for k, v in load_file(file).items()})
+        net.load_state_dict({k.removeprefix(f"{file.stem}."): v for k, v in load_file(file).items()})
         return net.eval()
 
+    def generator_file(self) -> Path:
+        """Where the weights of the generator whose samples are judged lie, if they do."""
+        part = "average" if self.recipe.rules.average else "generator"
+        return self.folder / self.record["checkpoint"]["folder"] / f"{part}.safetensors"
+
     def samples(self, n: int, seed: int = EVALUATION_SEED) -> Float[Tensor, "n d"]:
-        """n samples of the trained generator; the same seed gives the same samples."""
+        """n samples of the trained generator; the same seed gives the same samples.
+
+        From a record that keeps samples in place of a generator: the first n of these.
+        """
+        if "samples" in self.record:
+            if n > self.record["samples"]["n"] or seed != self.record["samples"]["seed"]:
+                kept = "{n} samples of seed {seed}".format(**self.record["samples"])
+                raise ValueError(f"{self.folder} keeps {kept}, not {n} of seed {seed}: ask for those")
+            return self._images("samples")[:n]
         return sample(self.generator(), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
+
+    def walk(self) -> Float[Tensor, "5 12 d"]:
+        """Samples along five straight lines between random codes (Figure 3)."""
+        if "walk" in self.record:
+            return self._images("walk").unflatten(0, (5, -1))
+        return walk(self.generator(), self.recipe.p_z())
+
+    def _images(self, name: str) -> Float[Tensor, "n d"]:
+        """Images that the record keeps, as numbers."""
+        kept, images = self.record[name], []
+        for file, sha256 in kept["sha256"].items():
+            if not (self.folder / file).exists() or _sha256(self.folder / file) != sha256:
+                raise ValueError(f"{self.folder / file} is missing or corrupt: restore it, or train anew")
+            images.append(mosaics.read(self.folder / file, self.record["data"]["image_shape"]))
+        return from_bytes(torch.cat(images)[: kept["n"]], *kept["range"])
 
 
 def train(
@@ -144,15 +178,18 @@ def train(
     seed: int = 0,
     device: str = "cpu",
     data: str | None = None,
+    pretrained: Path | None = None,
 ) -> Run:
     """Train a recipe into the folder `out`, or go on where a run there stopped; return the record.
 
-    epochs: total length, the recipe's by default; a finished run is prolonged by asking for more. Ctrl-C
-    saves and stops; after a kill -9 the last checkpoint (at most a minute old, or an epoch) is taken up.
-    Raises ValueError or OSError, one line, if the folder, the device or the data cannot be used, or the
-    device's memory does not suffice; nothing there is overwritten then.
+    epochs: total length, the recipe's by default; a finished run is prolonged by asking for more. pretrained:
+    the run to start from, for a recipe that asks for one. Ctrl-C saves and stops; after a kill -9 the last
+    checkpoint, a minute old or a little more, is taken up. Raises ValueError or OSError, one line, if the
+    folder, the device or the data cannot be used, the device's memory does not suffice, or the game diverges;
+    nothing there is overwritten then.
     """
-    return train_seeds(recipe, {seed: out}, epochs=epochs, device=device, data=data)[0]
+    options = {"epochs": epochs, "device": device, "data": data, "pretrained": pretrained}
+    return train_seeds(recipe, {seed: out}, **options)[0]
 
 
 def train_seeds(
@@ -162,6 +199,7 @@ def train_seeds(
     epochs: int | None = None,
     device: str = "cpu",
     data: str | None = None,
+    pretrained: Path | None = None,
 ) -> list[Run]:
     """Train several seeds of a recipe at once, each into its folder `out[seed]`, as `train` does with one.
 
@@ -174,30 +212,49 @@ def train_seeds(
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     where = _device(device)
     previous = {seed: _previous(folder, recipe, seed) for seed, folder in out.items()}
-    dataset = datasets.load(data or recipe.data)
-    per_epoch = len(dataset.train) // (recipe.rules.batch_size * recipe.rules.k)
-    if not per_epoch:
-        raise ValueError(
-            f"{dataset.source} has {len(dataset.train)} training images,"
-            f" an update takes {recipe.rules.batch_size * recipe.rules.k}: give more"
-        )
+    material = _Material.load(recipe, data, where)
     for folder, run in zip(out.values(), previous.values(), strict=True):
-        if run and run.record["data"]["sha256"] != dataset.sha256:
+        if run and run.record["data"]["sha256"] != material.dataset.sha256:
             raise ValueError(
                 f"{folder} was trained on other data ({run.record['data']['source']}): choose another --out"
             )
-    last_update = epochs * per_epoch
+    start = None if all(previous.values()) else _pretrained(recipe, pretrained, material.dataset)
+    last_update = epochs * material.per_epoch
     try:
-        trainings = [_Training.begin(recipe, seed, out[seed], previous[seed], dataset, where) for seed in out]
+        trainings = [_Training.begin(seed, out[seed], previous[seed], material, start) for seed in out]
         while behind := [t for t in trainings if t.game.updates < last_update]:
             reached = sorted({t.game.updates for t in behind})
             hindmost = [t for t in behind if t.game.updates == reached[0]]
             target = reached[1] if len(reached) > 1 else last_update
-            _train_until(hindmost, dataset, target, last_update, per_epoch)
+            _train_until(hindmost, material, target, last_update)
     except torch.OutOfMemoryError:
         cure = f"lower --seeds, {len(out)} now" if len(out) > 1 else "train into a new folder on --device cpu"
         raise ValueError(f"the memory of {device} does not suffice: {cure}") from None
     return [Run(folder) for folder in out.values()]
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What the runs of a recipe train on, and how far apart their reports are."""
+
+    recipe: Recipe
+    dataset: Dataset
+    train: Tensor  # prepared, on the device
+    valid: Tensor
+    per_epoch: int  # updates
+    per_row: int
+
+    @classmethod
+    def load(cls, recipe: Recipe, data: str | None, device: torch.device) -> _Material:
+        dataset, rules = datasets.load(data or recipe.data), recipe.rules
+        if len(dataset.train) < rules.batch_size * rules.k:
+            raise ValueError(
+                f"{dataset.source} has {len(dataset.train)} training images,"
+                f" an update takes {rules.batch_size * rules.k}: give more"
+            )
+        parts = [recipe.prepare(part).to(device) for part in (dataset.train, dataset.valid[:N_VALID])]
+        per_epoch = rules.batches_per_epoch(len(dataset.train)) // rules.k
+        return cls(recipe, dataset, *parts, per_epoch, max(per_epoch // recipe.rows_per_epoch, 1))
 
 
 @dataclass
@@ -208,83 +265,126 @@ class _Training:
     game: Game
     record: dict[str, Any]
     rows: list[dict[str, Any]]
-    sums: dict[str, float]  # of the reports, over an epoch that is not complete
+    sums: dict[str, float]  # of the reports, up to a row that is not complete
 
     @classmethod
     def begin(
-        cls, recipe: Recipe, seed: int, out: Path, previous: Run | None, dataset: Dataset, where: torch.device
+        cls, seed: int, out: Path, previous: Run | None, material: _Material, start: Run | None
     ) -> _Training:
+        train = material.train
         if previous:
             record = previous.record
             _drop_old_checkpoints(out, record)  # a kill may have left some
             rows = [row for row in previous.rows() if float(row["updates"]) <= record["updates"]]
-            return cls(out, previous.game(dataset.train, where), record, rows, record.pop("epoch_so_far", {}))
+            return cls(out, previous.game(train, train.device), record, rows, record.pop("epoch_so_far", {}))
         record = {
-            "recipe": recipe.values(), "seed": seed, "data": _describe(dataset),
+            "recipe": material.recipe.values(), "seed": seed, "data": _describe(material.dataset),
             "epochs": 0, "updates": 0, "seconds": 0.0, "legs": [],
         }  # fmt: skip
-        return cls(out, recipe.game(dataset.train, seed, where), record, [], {})
+        if start:
+            keys = ("seed", "updates", "checkpoint")
+            record["pretrained"] = {key: start.record[key] for key in keys}
+        net = start.generator() if start else None
+        return cls(out, material.recipe.game(train, seed, train.device, net), record, [], {})
+
+    def check(self) -> None:
+        """Raise ValueError, with a note in the record, if the game has come to numbers that are none."""
+        if all(map(math.isfinite, self.sums.values())):
+            return
+        if (self.out / "run.json").exists():
+            _write_json(self.out / "run.json", Run(self.out).record | {"diverged": self.game.updates})
+        saved = self.record["updates"]
+        raise ValueError(
+            f"{self.out}: the game diverged before update {self.game.updates} (V is no longer a number),"
+            f" the last checkpoint is of update {saved}: try another --seed or another recipe"
+        )
 
 
-def _train_until(
-    trainings: list[_Training], dataset: Dataset, target: int, last_update: int, per_epoch: int
-) -> None:
-    """Play to `target`: a history row an epoch, a checkpoint a minute and at the end.
+def _pretrained(recipe: Recipe, folder: Path | None, dataset: Dataset) -> Run | None:
+    """The run that a recipe starts from, None if it starts from nothing; ValueError if they do not match."""
+    if not recipe.pretrained:
+        if folder:
+            raise ValueError(f"recipe {recipe.name!r} starts from nothing: leave --pretrained {folder} out")
+        return None
+    if not folder:
+        raise ValueError(
+            f"{recipe.name} starts from a trained run of {recipe.pretrained}: give --pretrained DIR"
+        )
+    run = Run(folder)
+    if run.recipe.name != recipe.pretrained or run.record["data"]["sha256"] != dataset.sha256:
+        raise ValueError(
+            f"{folder} is a run of {run.recipe.name} on {run.record['data']['source']}:"
+            f" give --pretrained a run of {recipe.pretrained} on {dataset.source}"
+        )
+    run.generator()  # is it there, and whole?
+    return run
+
+
+def _train_until(trainings: list[_Training], material: _Material, target: int, last_update: int) -> None:
+    """Play to `target`: a history row now and then, a checkpoint a minute and at the end.
 
     Raises KeyboardInterrupt, all saved, when asked to stop short of `last_update`.
     """
     match = trainings[0].game if len(trainings) == 1 else Games([t.game for t in trainings])
-    device = match.rng.device
-    train_data, valid = dataset.train.to(device), dataset.valid[:N_VALID].to(device)
+    device, per_row = match.rng.device, material.per_row
     leg = {"from_update": match.updates, "together": len(trainings), **provenance(device)}
     for t in trainings:
         t.record["legs"] = [*t.record["legs"], leg]
-    saved = clock = time.monotonic()
-    at_once = 10 if device.type == "cpu" else 100
+    weights = sum(map(networks.count_weights, (match.generator, match.discriminator)))
+    at_once = 100 if device.type != "cpu" else 10 if weights < 2e7 else 1  # of large nets one takes a second
     bar = tqdm(total=target, initial=match.updates, unit="update", smoothing=0.05, disable=None)
+    saved, pause = time.monotonic(), 60.0
+    clock = saved
     with _stop_requested() as stop, bar, tensor_float_32():
         while match.updates < target and not stop():
-            n = min(at_once, per_epoch - match.updates % per_epoch, target - match.updates)
-            played = match.play(train_data, n)
+            n = min(at_once, per_row - match.updates % per_row, target - match.updates)
+            played = match.play(material.train, n)
             now = time.monotonic()
             for t, means in zip(trainings, [played] if isinstance(played, dict) else played, strict=True):
                 t.sums = {key: t.sums.get(key, 0.0) + n * mean for key, mean in means.items()}
                 t.record["seconds"] += now - clock
+                t.check()
             clock = now
             bar.update(n)
             bar.set_postfix(V=f"{means['value']:.3f}", G=f"{means['g_cost']:.3f}", refresh=False)
-            if match.updates % per_epoch == 0:
+            if match.updates % per_row == 0:
                 for t in trainings:
-                    t.rows.append(_row(t, valid, dataset.image_shape, per_epoch))
+                    t.rows.append(_row(t, material))
                     t.sums = {}
-                if time.monotonic() - saved > 60:
-                    _save(trainings, per_epoch)
-                    saved = time.monotonic()
+            if time.monotonic() - saved > pause:
+                begun = time.monotonic()
+                _save(trainings, material.per_epoch)
+                saved = time.monotonic()
+                pause = max(60, 20 * (saved - begun))
         stopped = match.updates < last_update and stop()
-        _save(trainings, per_epoch)
+        _save(trainings, material.per_epoch)
     if stopped:
         done = f"stopped after {match.updates} of {last_update} updates"
         print(f"{done}: the same command goes on from there", file=sys.stderr)
         raise KeyboardInterrupt
 
 
-def _row(t: _Training, valid: Tensor, image_shape: tuple[int, ...], per_epoch: int) -> dict[str, Any]:
-    """An epoch's row of the history; with validation columns, and samples.png drawn, every few epochs."""
-    match, epoch = t.game, t.game.updates // per_epoch
-    row: dict[str, Any] = {"epoch": epoch, "updates": match.updates, "seconds": round(t.record["seconds"], 1)}
-    row |= {key: f"{total / per_epoch:.6g}" for key, total in t.sums.items()}
+def _row(t: _Training, material: _Material) -> dict[str, Any]:
+    """A row of the history; every few rows with validation columns, and samples.png drawn."""
+    match, number, recipe = t.game, t.game.updates // material.per_row, material.recipe
+    row: dict[str, Any] = {
+        "epoch": f"{match.updates / material.per_epoch:.6g}", "updates": match.updates,
+        "seconds": round(t.record["seconds"], 1),
+    }  # fmt: skip
+    row |= {key: f"{total / material.per_row:.6g}" for key, total in t.sums.items()}
     row |= {"learning_rate": f"{match.learning_rate:.6g}", "momentum": f"{match.momentum:.6g}"}
     columns = ("valid_original", "sigma_original", "valid_fine", "sigma_fine")
-    if epoch % EVALUATE_EVERY and epoch != 1:
+    if number % EVALUATE_EVERY and number != 1:
         return row | dict.fromkeys(columns, "")
     rng = torch.Generator(match.rng.device).manual_seed(EVALUATION_SEED)
-    samples = sample(match.judged_generator(), match.noise, N_SAMPLES, rng)
-    save_grid(samples[:100], image_shape, t.out / "samples.png")
+    samples, valid = sample(match.judged_generator(), match.noise, N_SAMPLES, rng), material.valid
+    save_grid(recipe.pixels(samples[:100]), material.dataset.image_shape, t.out / "samples.png")
     if samples.device.type == "mps":  # it has no float64
         samples, valid = samples.cpu(), valid.cpu()
-    means = parzen.log_likelihood(samples, valid, (*parzen.SIGMAS, *FINE_SIGMAS)).mean(0)
+    both = grids(recipe).values()
+    means = parzen.log_likelihood(samples, valid, sum(both, ())).mean(0)
     best = []
-    for part, sigmas in zip(means.split([len(parzen.SIGMAS), len(FINE_SIGMAS)]), GRIDS.values(), strict=True):
+    for part, sigmas in zip(means.split([len(sigmas) for sigmas in both]), both, strict=True):
         best += [f"{part.max():.3f}", f"{sigmas[part.argmax()]:.4f}"]
     return row | dict(zip(columns, best, strict=True))
 
@@ -292,7 +392,8 @@ def _row(t: _Training, valid: Tensor, image_shape: tuple[int, ...], per_epoch: i
 def evaluate(folder: Path) -> dict[str, Any]:
     """Score a run's generator by the paper's Parzen estimator and keep the result in its record.
 
-    Returns per sigma grid ("original", "fine") the test mean, its standard error (nats) and sigma.
+    Returns per sigma grid ("original", "fine") the test mean, its standard error (nats) and sigma. A
+    generator too large to be kept leaves its samples, and a walk between codes, in its stead.
     """
     run = Run(folder)
     dataset = datasets.load(run.record["data"]["load"])
@@ -301,11 +402,53 @@ def evaluate(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder} was trained on {trained_on}, found {dataset.source}: set GANSRC_DATA to its folder"
         )
-    result, points = _scores(run.samples(N_SAMPLES), dataset)
+    file = run.generator_file()
+    if "samples" not in run.record and file.exists() and file.stat().st_size > LARGEST_FILE:
+        _keep_images(run)
+        run = Run(folder)
+    result, points = _scores(run.samples(N_SAMPLES), dataset, run.recipe)
     result |= {"updates": run.record["updates"], "seed": EVALUATION_SEED}
     np.savez(folder / "log_likelihood.npz", **points)
     _write_json(folder / "run.json", run.record | {"evaluation": result})
     return result
+
+
+def _keep_images(run: Run) -> None:
+    """Write the samples of a run and its walk beside the record, as bytes, and say so there."""
+    generator, shape = run.generator(), run.record["data"]["image_shape"]
+    rng = torch.Generator().manual_seed(EVALUATION_SEED)
+    images = {
+        "samples": sample(generator, run.recipe.p_z(), N_SAMPLES, rng),
+        "walk": walk(generator, run.recipe.p_z()).flatten(0, 1),
+    }
+    low, high = (0.0, 1.0) if not run.recipe.contrast else (x.item() for x in images["samples"].aminmax())
+    kept = {}
+    for name, x in images.items():
+        files = mosaics.write(to_bytes(x, low, high), shape, run.folder, name)
+        sha256 = {file.name: _sha256(file) for file in files}
+        kept[name] = {"n": len(x), "seed": EVALUATION_SEED, "range": [low, high], "sha256": sha256}
+    _write_json(run.folder / "run.json", run.record | kept)
+
+
+def to_bytes(x: Float[Tensor, "n d"], low: float, high: float) -> UInt8[Tensor, "n d"]:
+    """Numbers from `low` to `high` as bytes from 0 to 255, rounded."""
+    return ((x.clamp(low, high) - low) * (255 / (high - low))).round().to(torch.uint8)
+
+
+def from_bytes(x: UInt8[Tensor, "n d"], low: float, high: float) -> Float[Tensor, "n d"]:
+    """Back from `to_bytes`, to half a 255th of the range."""
+    return x.float() * ((high - low) / 255) + low
+
+
+@torch.no_grad()
+def walk(
+    generator: nn.Module, noise: Distribution, lines: int = 5, steps: int = 12, seed: int = 3
+) -> Float[Tensor, "lines steps d"]:
+    """Samples along straight lines between random codes (Figure 3)."""
+    with drawing_from(torch.Generator().manual_seed(seed)):
+        start, end = noise.sample((2, lines))
+    t = torch.linspace(0, 1, steps)[None, :, None]
+    return generator((1 - t) * start[:, None] + t * end[:, None])
 
 
 def evaluate_samples(file: Path) -> dict[str, Any]:
@@ -322,17 +465,37 @@ def evaluate_samples(file: Path) -> dict[str, Any]:
             f"{file} holds samples of {samples.shape[1]} pixels, MNIST has {dataset.test.shape[1]}:"
             " resize them"
         )
-    return _scores(samples, dataset)[0]
+    return _scores(samples, dataset, MNIST)[0]
 
 
-def _scores(samples: Float[Tensor, "n d"], dataset: Dataset) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Parzen scores by both grids, and the test images' own values. Sigma comes from validation alone."""
+def _scores(
+    samples: Float[Tensor, "n d"], dataset: Dataset, recipe: Recipe
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Parzen scores by both grids, and the test images' own values. Sigma comes from validation alone.
+
+    Where a data set has folds, sigma is chosen on each one's whole validation set, and the standard error is
+    that of the mean over folds.
+    """
     result: dict[str, Any] = {"samples": len(samples)}
     points = {}
-    for grid, sigmas in GRIDS.items():
-        score = parzen.score(samples, dataset.valid[:N_VALID], dataset.test, sigmas)
-        points[grid] = score.log_likelihoods.to(torch.float32).numpy()
-        result[grid] = {"mean": score.mean, "standard_error": score.standard_error, "sigma": score.sigma}
+    for grid, sigmas in grids(recipe).items():
+        if not dataset.folds:
+            valid, test = recipe.prepare(dataset.valid[:N_VALID]), recipe.prepare(dataset.test)
+            score = parzen.score(samples, valid, test, sigmas)
+            points[grid] = score.log_likelihoods.to(torch.float32).numpy()
+            result[grid] = {"mean": score.mean, "standard_error": score.standard_error, "sigma": score.sigma}
+            continue
+        scores = [
+            parzen.score(samples, recipe.prepare(valid), recipe.prepare(test), sigmas)
+            for valid, test in dataset.folds
+        ]
+        for number, score in enumerate(scores, 1):
+            points[f"{grid}-{number}"] = score.log_likelihoods.to(torch.float32).numpy()
+        means = [score.mean for score in scores]
+        result[grid] = {
+            "mean": float(np.mean(means)), "standard_error": float(np.std(means, ddof=1) / len(means) ** 0.5),
+            "sigma": [score.sigma for score in scores], "folds": means,
+        }  # fmt: skip
     return result, points
 
 
@@ -343,12 +506,15 @@ def recorded(root: Path) -> Iterator[Run]:
 
 
 def save_grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...], file: Path) -> None:
-    """Write up to 100 images in [0, 1] as a picture of 10 columns; only grey images are drawn."""
-    if len(image_shape) != 2:
+    """Write up to 100 images in [0, 1], grey or colour, in 10 columns; other data are not drawn."""
+    if len(image_shape) != 2 and (len(image_shape) != 3 or image_shape[0] != 3):
         return
     from torchvision.utils import save_image
 
-    save_image(images.cpu().reshape(-1, 1, *image_shape), file, nrow=10, padding=2, pad_value=0.5)
+    pictures = images.cpu().reshape(-1, *image_shape)
+    save_image(
+        pictures if len(image_shape) == 3 else pictures[:, None], file, nrow=10, padding=2, pad_value=0.5
+    )
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -446,7 +612,8 @@ def _save(trainings: list[_Training], per_epoch: int) -> None:
         sha256 = {p.name: _sha256(p) for p in sorted(folder.iterdir())}
         t.record["checkpoint"] = {"folder": folder.name, "sha256": sha256}
         t.record |= {"updates": t.game.updates, "epochs": t.game.updates // per_epoch}
-        t.record.pop("evaluation", None)
+        for outdated in ("evaluation", "samples", "walk", "diverged"):
+            t.record.pop(outdated, None)
     for t in trainings:
         if t.rows:
             _write_csv(t.out / "history.csv", t.rows)
@@ -463,13 +630,17 @@ def _drop_old_checkpoints(out: Path, record: dict[str, Any]) -> None:
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
-    load = "mnist" if dataset.name.startswith("mnist") else dataset.source
     sizes = {part: len(getattr(dataset, part)) for part in ("train", "valid", "test")}
     return {
-        "name": dataset.name, "load": load, "source": dataset.source, "complete": dataset.complete, **sizes,
-        "dimension": dataset.train.shape[1], "image_shape": list(dataset.image_shape),
-        "sha256": dataset.sha256,
+        "name": dataset.name, "load": dataset.load, "source": dataset.source, "complete": dataset.complete,
+        **sizes, "dimension": dataset.train.shape[1], "image_shape": list(dataset.image_shape),
+        "sha256": dataset.sha256, "pixels_sha256": dict(dataset.pixels_sha256),
     }  # fmt: skip
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, throughout: JSON has lists alone."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _sha256(file: Path) -> str:

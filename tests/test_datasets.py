@@ -130,6 +130,6 @@ def test_missing_truncated_and_unknown_files(tmp_path):
     with pytest.raises(ValueError, match="mine.npz cannot be read"):
         datasets.load(str(file))
     with pytest.raises(
-        ValueError, match="unknown data set 'cifar': give 'mnist' or the path of an .npz file"
+        ValueError, match=r"unknown data set 'cifar': give mnist, faces, tfd, lfw, cifar10 or the path"
     ):
         datasets.load("cifar")

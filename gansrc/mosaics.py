@@ -1,0 +1,46 @@
+"""Many small images as a few picture files, lossless: how a record keeps its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+SIDE = 50
+"""A file holds a square of so many by so many images."""
+
+
+def write(images: UInt8[Tensor, "n d"], image_shape: Sequence[int], folder: Path, name: str) -> list[Path]:
+    """Write images (h, w) or (3, h, w), each a row, as `name`-0.webp, `name`-1.webp, ..., 2,500 a file."""
+    channels, height, width = _colour(image_shape)
+    files = []
+    for number, part in enumerate(images.split(SIDE**2)):
+        lines = -(-len(part) // SIDE)
+        grid = torch.zeros(lines * SIDE, channels, height, width, dtype=torch.uint8)
+        grid[: len(part)] = part.reshape(-1, channels, height, width)
+        picture = (
+            grid.unflatten(0, (lines, SIDE)).permute(0, 3, 1, 4, 2).reshape(lines * height, -1, channels)
+        )
+        files.append(folder / f"{name}-{number}.webp")
+        Image.fromarray(picture.squeeze(-1).numpy()).save(files[-1], lossless=True, quality=100, method=6)
+    return files
+
+
+def read(file: Path, image_shape: Sequence[int]) -> UInt8[Tensor, "n d"]:
+    """The images of a file as rows, with black ones that fill its last line."""
+    channels, height, width = _colour(image_shape)
+    with Image.open(file) as picture:
+        pixels = torch.from_numpy(np.array(picture.convert("RGB")))[..., :channels]
+    grid = pixels.unflatten(0, (-1, height)).unflatten(2, (SIDE, width))
+    return grid.permute(0, 2, 4, 1, 3).reshape(-1, channels * height * width)
+
+
+def _colour(image_shape: Sequence[int]) -> tuple[int, int, int]:
+    """(channels, height, width) of grey images (h, w) and of colour ones."""
+    channels, height, width = image_shape if len(image_shape) == 3 else (1, *image_shape)
+    return channels, height, width
