@@ -121,10 +121,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     for grid in ("original", "fine"):
         score = result[grid]
+        sigmas = score["sigma"] if "folds" in score else [score["sigma"]]
         print(
             f"test log-likelihood, {grid} sigma grid:"
             f" {score['mean']:.1f} ± {score['standard_error']:.1f} nats"
-            f" (sigma {score['sigma']:.3f}, {result['samples']} samples)"
+            f" (sigma {', '.join(f'{sigma:.3f}' for sigma in sigmas)}, {result['samples']} samples)"
         )
 
 

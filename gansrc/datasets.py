@@ -47,7 +47,7 @@ class Dataset:
     image_shape: tuple[int, ...]
     complete: bool
     load: str
-    folds: tuple[tuple[Float[Tensor, "v d"], Float[Tensor, "t d"]], ...] = ()
+    folds: tuple[tuple[Float[Tensor, "_ d"], Float[Tensor, "_ d"]], ...] = ()
     pixels_sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -127,9 +127,10 @@ def deconvolution(
     width = [layer for layer in hidden if isinstance(layer, nn.Linear)][-1].out_features
     side = math.isqrt(width // channels)
     size = (side - 1) * stride + kernel
-    if len(image_shape) != 3 or tuple(image_shape[1:]) != (size, size):
+    if tuple(image_shape[1:]) != (size, size):
+        given = "{} x {}".format(*image_shape[1:])
         raise ValueError(
-            f"this net draws colour images of {size} x {size} pixels, got the shape {tuple(image_shape)}:"
+            f"this net draws images of {size} x {size} pixels, grey or colour, got {given}:"
             " resize them, or take a fully connected recipe"
         )
     maps = nn.Unflatten(-1, (channels, side, side))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -124,7 +125,7 @@ class Recipe:
     ) -> Game:
         """The game at its start, on prepared images: nets drawn from `seed`, then moved to `device`.
 
-        pretrained: a trained generator, whose layers replace G's last ones.
+        pretrained: a trained generator, a copy of whose layers replaces G's last ones.
         """
         init = torch.Generator().manual_seed(seed)
         d = train.shape[1]
@@ -132,7 +133,7 @@ class Recipe:
         if self.output_bias == "marginals":
             networks.set_output_bias_(generator, train)
         if pretrained is not None:
-            generator = nn.Sequential(*generator[: -len(pretrained)], *pretrained.train())
+            generator = nn.Sequential(*generator[: -len(pretrained)], *copy.deepcopy(pretrained))
         discriminator = networks.discriminator(
             d, self.d_hidden, self.d_pieces, self.keep_input, self.keep_hidden, self.d_range, init,
             self.d_convolutions, square(d) if self.d_convolutions else (),

@@ -448,7 +448,8 @@ def walk(
     with drawing_from(torch.Generator().manual_seed(seed)):
         start, end = noise.sample((2, lines))
     t = torch.linspace(0, 1, steps)[None, :, None]
-    return generator((1 - t) * start[:, None] + t * end[:, None])
+    codes = (1 - t) * start[:, None] + t * end[:, None]
+    return generator(codes.flatten(0, 1)).unflatten(0, (lines, steps))
 
 
 def evaluate_samples(file: Path) -> dict[str, Any]:

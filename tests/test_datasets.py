@@ -1,4 +1,4 @@
-"""MNIST's split and checks, the stand-in, your own arrays, and every bad file."""
+"""The sets' splits and checks, the stand-in, your own arrays, and every bad file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import gzip
 import hashlib
 import struct
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
+from sklearn.utils import Bunch
 
 from gansrc import datasets
 
@@ -84,6 +87,193 @@ def test_an_altered_archive_is_named_and_kept(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is truncated or altered"):
         datasets.mnist()
     assert archive.read_bytes() == before
+
+
+def write_tfd(folder: Path, **changes: np.ndarray) -> np.ndarray:
+    """A small file of the form of TFD; returns its folds. Image i is of the grey level i."""
+    folds = np.zeros((40, 5), dtype=np.uint8)
+    for fold in range(5):  # the first 20 are unlabeled throughout
+        folds[20:, fold] = np.roll(np.repeat([1, 2, 3], [10, 4, 6]), 3 * fold)
+    images = np.full((40, 48, 48), np.arange(40, dtype=np.uint8)[:, None, None])
+    content = {"images": images, "folds": folds, "labs_ex": np.zeros((40, 1)), **changes}
+    savemat(folder / "TFD_48x48.mat", content)
+    return folds
+
+
+def test_E2_tfd_trains_on_the_unlabeled_part_and_has_five_folds(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    folds = write_tfd(tmp_path)
+    data = datasets.load("faces")
+    assert data.name == "tfd" and data.image_shape == (48, 48)
+    greys = (data.train * 255).round()
+    assert greys.unique(dim=1).flatten().tolist() == list(range(20))
+    assert len(data.folds) == 5
+    for fold, (valid, test) in zip(folds.T, data.folds, strict=True):
+        for part, code in ((valid, 2), (test, 3)):
+            assert (part[:, 7] * 255).round().tolist() == np.flatnonzero(fold == code).tolist()
+    images = np.full((40, 48, 48), np.arange(40, dtype=np.uint8)[:, None, None])
+    assert data.pixels_sha256["images"] == hashlib.sha256(images.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:3000]), "cannot be read as a MAT file with images"),
+        (lambda file: file.write_bytes(b"not a MAT file at all" * 20), "cannot be read as a MAT file"),
+        (lambda file: savemat(file, {"images": np.zeros((4, 48, 48))}), "cannot be read as a MAT file"),
+        (lambda file: write_tfd(file.parent, images=np.zeros((40, 48, 48))), r"must hold images .*float64"),
+        (lambda file: write_tfd(file.parent, folds=np.zeros((40, 4))), r"got .* and \(40, 4\)"),
+        (lambda file: write_tfd(file.parent, folds=np.ones((40, 5))), "a part of .* is empty"),
+    ],
+)
+def test_E2_a_bad_tfd_file_is_named(tmp_path, monkeypatch, damage, message):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    write_tfd(tmp_path)
+    damage(tmp_path / "TFD_48x48.mat")
+    with pytest.raises(ValueError, match=message) as error:
+        datasets.load("faces")
+    assert "TFD_48x48.mat" in str(error.value) and "copy it anew" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def write_lfw(folder: Path, **changes: np.ndarray) -> np.ndarray:
+    """A small file of the form of lfw.npz: 20 people, whose pictures are of a grey level of their own."""
+    person = np.repeat(np.arange(20), np.arange(1, 21))
+    names = np.array([f"person {i:02}" for i in person])
+    images = np.full((len(person), 48, 48), (10 * person).astype(np.uint8)[:, None, None])
+    np.savez(folder / "lfw.npz", **{"images": images, "names": names, **changes})
+    return person
+
+
+def test_E2_nobody_of_lfw_is_in_two_parts(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    person = write_lfw(tmp_path)
+    data = datasets.load("faces")
+    assert data.name == "lfw" and len(data.folds) == 5
+
+    def people(part):
+        return set((part * 25.5).round().int().flatten().tolist())
+
+    train = people(data.train)
+    assert len(train) == 16
+    assert len(data.train) == np.isin(person, list(train)).sum()
+    for valid, test in data.folds:
+        assert len(people(valid)) == len(people(test)) == 2
+        assert train | people(valid) | people(test) == set(range(20))
+        assert len(data.train) + len(valid) + len(test) == 210
+    assert len({frozenset(people(valid)) for valid, _ in data.folds}) > 1
+    assert torch.equal(datasets.lfw().folds[3][0], data.folds[3][0])  # the same split every time
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((210, 48, 47), np.uint8)}, r"must hold images .* got \(210, 48, 47\)"),
+        ({"images": np.zeros((210, 48, 48))}, "got .*float64"),
+        ({"names": np.array(["a"])}, r"and \(1,\)"),
+        ({"names": np.array(["a"] * 210)}, "shows 1 people, a split by person needs 10"),
+        ({"names": np.array([{}] * 210)}, "cannot be read as an .npz with images and names: delete it"),
+    ],
+)
+def test_E2_a_bad_lfw_file_is_named(tmp_path, monkeypatch, changes, message):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    write_lfw(tmp_path, **changes)
+    with pytest.raises(ValueError, match=message) as error:
+        datasets.load("lfw")
+    assert "lfw.npz" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_E2_without_file_and_network_faces_are_told_to_be_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+
+    def unreachable(**options):
+        assert options["data_home"] == str(tmp_path) and options["color"] is False
+        raise URLError("no network")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_lfw_people", unreachable)
+    with pytest.raises(OSError, match="^no TFD_48x48.mat or lfw.npz in .*could not be downloaded$"):
+        datasets.load("faces")
+    with pytest.raises(FileNotFoundError, match="TFD is not public, ask its owners for it, or take 'lfw'"):
+        datasets.load("tfd")
+
+
+def test_E2_faces_fetched_by_scikit_learn(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    greys = np.random.default_rng(0).random((60, 48, 48)).astype(np.float32)
+    target = np.arange(60) % 12
+    fetched = Bunch(images=greys, target=target, target_names=np.array([f"p{i}" for i in range(12)]))
+    monkeypatch.setattr("sklearn.datasets.fetch_lfw_people", lambda **_: fetched)
+    data = datasets.lfw()
+    assert "funneled" in data.source and len(data.train) == 50
+    assert data.train.max() <= 1 and (data.train * 255 - (data.train * 255).round()).abs().max() < 1e-3
+
+
+@pytest.fixture
+def cifar10() -> datasets.Dataset:
+    try:
+        return datasets.cifar10()
+    except OSError as error:
+        pytest.skip(str(error))
+
+
+def test_E3_cifar10_has_the_original_split_and_goes_colour_by_colour(cifar10):
+    assert [len(part) for part in (cifar10.train, cifar10.valid, cifar10.test)] == [40_000, 10_000, 10_000]
+    images = cifar10.train.reshape(-1, 3, 32, 32)
+    means = images.double().mean((0, 2, 3))  # well known for the 50,000
+    np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=2e-3)
+
+
+def test_E3_without_file_and_network_cifar10_is_told_to_be_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    from torchvision.datasets import CIFAR10
+
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    with pytest.raises(OSError, match="^CIFAR-10 is not in .* and could not be downloaded$"):
+        datasets.load("cifar10")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"x_train": np.zeros((5, 32, 32, 3), np.uint8)},
+            "cannot be read as an .npz with x_train",
+        ),
+        (
+            {"x_train": np.zeros((5, 32, 32, 3), np.uint8), "x_test": np.zeros((5, 32, 32, 3), np.uint8)},
+            r"x_train of .*\(5, 32, 32, 3\), uint8\) is not the original's \(checksum\): delete it",
+        ),
+    ],
+)
+def test_E3_a_bad_cifar10_file_is_named(tmp_path, monkeypatch, content, message):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    np.savez(tmp_path / "cifar10.npz", **content)
+    with pytest.raises(ValueError, match=message) as error:
+        datasets.load("cifar10")
+    assert "cifar10.npz" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_E3_contrast_normalisation_by_its_definition():
+    rng = np.random.default_rng(0)
+    images = rng.random((6, 12))
+    images[4] = 0.3  # one colour
+    given = torch.from_numpy(images).float()
+    kept = given.clone()
+    normalised = datasets.contrast_normalised(given, 55.0).double().numpy()
+    assert torch.equal(given, kept)
+    for x, y in zip(images[[0, 1, 2, 3, 5]], normalised[[0, 1, 2, 3, 5]], strict=True):
+        centred = x - x.mean()
+        np.testing.assert_allclose(y, 55 * centred / np.sqrt((centred**2).sum()), rtol=1e-4, atol=1e-4)
+    assert (normalised[4] == 0).all()
+
+
+def test_your_own_colour_images_go_colour_by_colour(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (20, 4, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", x_train=x, x_valid=x[:10], x_test=x[10:])
+    data = datasets.load(str(tmp_path / "mine.npz"))
+    assert data.image_shape == (3, 4, 5)
+    expected = x[10:].transpose(0, 3, 1, 2).reshape(10, 60) / 255
+    np.testing.assert_allclose(data.test.numpy(), expected, atol=1e-7)
 
 
 def test_your_own_arrays_are_scaled_split_and_shaped(tmp_path):

@@ -1,19 +1,172 @@
-"""Section 5's networks: sizes, maxout, dropout, starting weights."""
+"""Section 5's networks: sizes, maxout, convolutions, dropout, starting weights, column norms."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
 from gansrc import networks
-from gansrc.recipes import MNIST, MNIST_ALGORITHM_1, RECIPES, Recipe, recipe
+from gansrc.game import Games
+from gansrc.recipes import (
+    CIFAR10_CONV,
+    CIFAR10_FC,
+    FACES,
+    FACES_STAGE_2,
+    MNIST,
+    MNIST_ALGORITHM_1,
+    RECIPES,
+    Recipe,
+    recipe,
+    square,
+)
 
 
-def test_E1_weights_are_counted_as_in_the_original():
-    game = MNIST.game(torch.rand(100, 784, generator=torch.Generator().manual_seed(0)), seed=0)
-    assert networks.count_weights(game.generator) == 2_503_984
-    assert networks.count_weights(game.discriminator) == 1_231_441
+def noise_images(n: int, d: int) -> torch.Tensor:
+    return torch.rand(n, d, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("original", "d", "of_generator", "of_discriminator"),
+    [
+        pytest.param(MNIST, 784, 2_503_984, 1_231_441, id="E1"),
+        pytest.param(FACES, 2304, 83_250_304, 21_037_201, id="E2"),
+        pytest.param(FACES_STAGE_2, 2304, 84_858_404, 21_037_201, id="E2-stage-2"),
+        pytest.param(CIFAR10_FC, 3072, 89_395_072, 37_393_601, id="E3"),
+        pytest.param(CIFAR10_CONV, 3072, 64_825_072, 12_454_073, id="E4"),
+    ],
+)
+def test_the_nets_of_the_original_and_an_update_of_them(original, d, of_generator, of_discriminator):
+    images = original.prepare(noise_images(128, d))
+    game = original.game(images, seed=0)
+    assert networks.count_weights(game.generator) == of_generator
+    assert networks.count_weights(game.discriminator) == of_discriminator
+    report = game.play(images, 1)
+    assert np.isfinite(list(report.values())).all()
+    assert report["d_real"] == pytest.approx(0.5, abs=0.1)  # D's weights start within ±.005
+
+
+def shrunken(original: Recipe) -> Recipe:
+    """The same kinds of layers, fewer units."""
+    g_hidden = (20, 8) if not original.pretrained else (9, 6, 20, 8)
+    changes = {"g_hidden": g_hidden, "g_output_sparse": 3 if original.g_output_sparse else 0, "z_dim": 6}
+    return dataclasses.replace(original, d_hidden=(7,), **changes)
+
+
+def test_E4_the_discriminators_maps_have_the_original_sizes():
+    D = CIFAR10_CONV.game(noise_images(10, 3072), seed=0).discriminator
+    x, sizes = torch.zeros(2, 3072), []
+    for layer in D:
+        x = layer(x)
+        if isinstance(layer, networks.MaxoutConv):
+            sizes.append(tuple(x.shape[1:]))
+    assert sizes == [(32, 16, 16), (32, 7, 7), (192, 5, 5)]
+
+
+def test_E4_maxout_convolution_by_brute_force():
+    rng = np.random.default_rng(0)
+    layer = networks.MaxoutConv(2, channels=3, pieces=2, kernel=3, padding=1, pool=3, stride=2)
+    x = rng.normal(size=(2, 2, 6, 6)).astype(np.float32)
+    w, b = (p.detach().double().numpy() for p in layer.conv.parameters())
+    padded = np.pad(x.astype(float), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    maps = np.empty((2, 6, 6, 6))
+    for i, j in np.ndindex(6, 6):
+        maps[:, :, i, j] = np.einsum("nchw,ochw->no", padded[:, :, i : i + 3, j : j + 3], w) + b
+    largest = maps.reshape(2, 2, 3, 6, 6).max(1)
+    expected = np.empty((2, 3, 3, 3))  # windows at 0, 2, 4: the last reaches over the edge
+    for i, j in np.ndindex(3, 3):
+        expected[:, :, i, j] = largest[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max((2, 3))
+    np.testing.assert_allclose(layer(torch.from_numpy(x)).detach().numpy(), expected, atol=1e-5)
+
+
+def test_E4_the_generator_lays_its_last_sigmoids_down_as_overlapping_stamps():
+    small = dataclasses.replace(CIFAR10_CONV, g_hidden=(5, 200), g_deconvolution=(2, 5, 3), z_dim=4)
+    G = small.generator(3072, torch.Generator().manual_seed(1))
+    z = noise_images(2, 4)
+    sigmoids = G[:4](z).detach().double().numpy().reshape(2, 2, 10, 10)
+    assert isinstance(G[3], torch.nn.Sigmoid)
+    (kernel,) = (p.detach().double().numpy() for n, p in G.named_parameters() if p.dim() == 4)
+    with torch.no_grad():
+        G[-1].bias.copy_(torch.linspace(-1, 1, 3072))
+    expected = np.zeros((2, 3, 32, 32))
+    for i, j in np.ndindex(10, 10):
+        stamp = np.einsum("nc,cohw->nohw", sigmoids[:, :, i, j], kernel)
+        expected[:, :, 3 * i : 3 * i + 5, 3 * j : 3 * j + 5] += stamp
+    expected = expected.reshape(2, 3072) + np.linspace(-1, 1, 3072)
+    np.testing.assert_allclose(G(z).detach().numpy(), expected, atol=1e-5)
+
+
+def test_E4_takes_square_images_of_its_size_alone():
+    assert square(2304) == (1, 48, 48) and square(3072) == (3, 32, 32)
+    with pytest.raises(ValueError, match="needs square images, grey or colour, got 3000 numbers"):
+        square(3000)
+    with pytest.raises(
+        ValueError, match="draws images of 32 x 32 pixels, grey or colour, got 48 x 48: resize"
+    ):
+        CIFAR10_CONV.generator(2304, torch.Generator())
+
+
+def test_E2_start_sparse_output_low_sigmoids_and_the_pixel_means():
+    images = noise_images(50, 2304) ** 3
+    start = dataclasses.replace(FACES, g_hidden=(30, 400), d_hidden=(7, 7)).game(images, seed=0).generator
+    output, below = start[4], start[2]
+    assert ((output.weight != 0).sum(1) == 100).all()
+    drawn = output.weight[output.weight != 0].detach()
+    assert drawn.std().item() == pytest.approx(1, abs=0.01) and drawn.mean().item() == pytest.approx(
+        0, abs=0.01
+    )
+    assert (below.bias == -2).all() and (start[0].bias == 0).all()
+    np.testing.assert_allclose(output.bias.detach().sigmoid(), images.mean(0), atol=1e-5)
+
+
+def test_E3_start_the_output_has_a_range_of_its_own():
+    start = shrunken(CIFAR10_FC).generator(3072, torch.Generator().manual_seed(0))
+    assert isinstance(start[5], torch.nn.Identity) and (start[2].bias == 0).all()
+    assert 0.49 < start[4].weight.abs().max() <= 0.5 and start[2].weight.abs().max() <= 0.05
+
+
+def test_E2_the_second_stage_carries_the_first():
+    images = noise_images(100, 2304)
+    first = shrunken(FACES).game(images, seed=0)
+    first.play(images, 2)
+    second = shrunken(FACES_STAGE_2).game(images, seed=1, pretrained=first.generator)
+    z, bottom = noise_images(3, 6), second.generator[:4]
+    assert torch.equal(second.generator(z), first.generator(bottom(z)))
+    assert isinstance(bottom[3], torch.nn.Sigmoid) and (bottom[2].bias == -2).all()
+    assert not torch.equal(second.discriminator[1].linear.weight, first.discriminator[1].linear.weight)
+    before = [p.detach().clone() for p in first.generator.parameters()]
+    second.play(images, 1)
+    assert all(v.abs().max() > 0 for v in second.velocity[second.generator])  # all of it is trained
+    assert all(map(torch.equal, before, first.generator.parameters()))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_E2_no_unit_exceeds_the_largest_column_norm(together):
+    limited = dataclasses.replace(shrunken(FACES), g_range=2.0, d_range=0.4)
+    images = noise_images(100, 2304)
+    games = [limited.game(images, seed) for seed in (0, 1)]
+    norms = [m.weight.norm(dim=1) for m in games[0].generator.modules() if isinstance(m, torch.nn.Linear)]
+    assert max(n.max() for n in norms) > 3
+    (Games(games) if together else games[0]).play(images, 2)
+    for net in (games[0].generator, games[0].discriminator):
+        for name, weight in net.named_parameters():
+            if "weight" in name:
+                assert weight.norm(dim=1).max() <= 1.9366
+    free = dataclasses.replace(limited, rules=dataclasses.replace(limited.rules, max_column_norm=0.0))
+    unlimited = free.game(images, 0)
+    unlimited.play(images, 2)
+    assert unlimited.generator[0].weight.norm(dim=1).max() > 3
+
+
+def test_column_norms_below_the_limit_and_directions_stay():
+    layer = networks.Linear(3, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[3.0, 0.0, 4.0], [0.3, 0.0, 0.4]]))
+    networks.limit_column_norms_(layer, 2.0)
+    expected = torch.tensor([[1.2, 0.0, 1.6], [0.3, 0.0, 0.4]])
+    np.testing.assert_allclose(layer.weight.detach(), expected, atol=1e-6)
 
 
 def test_maxout_is_the_largest_piece_of_each_unit():

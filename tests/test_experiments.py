@@ -1,0 +1,193 @@
+"""The experiments of section 5 beside MNIST, from the command line to the record: small nets, few updates."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
+from test_datasets import write_lfw
+from test_networks import shrunken
+
+from gansrc import datasets, mosaics, recipes, runs
+from gansrc.cli import main
+from gansrc.recipes import CIFAR10_CONV, CIFAR10_FC, FACES, FACES_STAGE_2, Recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
+
+
+def small(original: Recipe) -> Recipe:
+    """Small nets and batches, and an epoch of 8 updates."""
+    net = shrunken(original)
+    if original.g_deconvolution:
+        net = dataclasses.replace(net, g_hidden=(20, 200), g_deconvolution=(2, 5, 3))
+    return dataclasses.replace(
+        net, rules=dataclasses.replace(net.rules, batch_size=10, epoch_updates=8), rows_per_epoch=4
+    )
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch) -> Path:
+    """A data folder with small sets, small recipes, and records that keep samples even of small nets."""
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    write_lfw(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "colour.npz", x_train=pixels)
+    everything = {r.name: small(r) for r in (FACES, FACES_STAGE_2, CIFAR10_FC, CIFAR10_CONV)}
+    monkeypatch.setattr(recipes, "RECIPES", everything)
+    monkeypatch.setattr(runs, "LARGEST_FILE", 100)
+    monkeypatch.setattr(runs, "N_SAMPLES", 120)
+    return tmp_path
+
+
+def train(home: Path, name: str, *more: str, epochs: int = 1) -> runs.Run:
+    out = home / "runs" / name
+    assert main(["train", name, "--out", str(out), "--epochs", str(epochs), *more]) == 0
+    return runs.Run(out)
+
+
+def colour(home: Path) -> list[str]:
+    return ["--data", str(home / "colour.npz")]
+
+
+@pytest.mark.parametrize("name", ["faces", "cifar10-fc", "cifar10-conv"])
+def test_an_experiment_runs_resumes_and_leaves_samples_in_place_of_the_generator(at_home, name, capsys):
+    data = [] if name == "faces" else colour(at_home)
+    run = train(at_home, name, *data)
+    assert (run.record["updates"], run.record["epochs"]) == (8, 1)
+    assert run.history["updates"].tolist() == [2, 4, 6, 8]
+    assert run.history["epoch"].tolist() == [0.25, 0.5, 0.75, 1]
+    run = train(at_home, name, *data, epochs=2)
+    assert np.isfinite(run.history["valid_fine"]).tolist() == [True, *[False] * 3, True, *[False] * 3]
+
+    drawn, path = run.samples(120), run.walk()  # of the generator
+    assert main(["evaluate", str(run.folder)]) == 0
+    assert "test log-likelihood, fine sigma grid" in capsys.readouterr().out
+    shutil.rmtree(run.folder / run.record["checkpoint"]["folder"])
+    kept = runs.Run(run.folder)
+    low, high = kept.record["samples"]["range"]
+    assert (low, high) == ((0, 1) if name == "faces" else (drawn.min(), drawn.max()))
+    step = (high - low) / 255
+    assert (kept.samples(120) - drawn).abs().max() <= 0.5001 * step
+    assert torch.equal(kept.samples(50), kept.samples(120)[:50])
+    inside = (path >= low) & (path <= high)
+    assert kept.walk().shape == path.shape and ((kept.walk() - path).abs() <= 0.5001 * step)[inside].all()
+    assert main(["sample", str(run.folder)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "keeps 120 samples of seed 2014, not 10000 of seed 0" in said and "\n" not in said
+
+
+def test_E2_scores_are_means_over_folds_with_a_sigma_each(at_home):
+    run = train(at_home, "faces")
+    result = runs.evaluate(run.folder)["original"]
+    samples, means = runs.Run(run.folder).samples(120).double().numpy(), []
+    for number, (valid, test) in enumerate(datasets.lfw().folds):
+
+        def values(x: torch.Tensor, sigma: float) -> np.ndarray:
+            exponent = -cdist(x.double().numpy(), samples, "sqeuclidean") / (2 * sigma**2)
+            return logsumexp(exponent, axis=1) - np.log(120) - 2304 * np.log(sigma * np.sqrt(2 * np.pi))
+
+        sigma = max(np.logspace(-1, 0, 10), key=lambda sigma: values(valid, sigma).mean())  # noqa: B023
+        assert result["sigma"][number] == pytest.approx(sigma)
+        points = values(test, sigma)
+        kept = runs.Run(run.folder).log_likelihood[f"original-{number + 1}"]
+        np.testing.assert_allclose(kept, points, rtol=1e-4, atol=0.02)
+        means.append(points.mean())
+    assert result["mean"] == pytest.approx(np.mean(means), abs=0.02)
+    assert result["standard_error"] == pytest.approx(np.std(means, ddof=1) / np.sqrt(5), rel=1e-3)
+
+
+def test_E3_scores_are_taken_in_the_normalised_space(at_home):
+    run = train(at_home, "cifar10-fc", *colour(at_home))
+    result = runs.evaluate(run.folder)["fine"]
+    data = datasets.load(str(at_home / "colour.npz"))
+    samples = runs.Run(run.folder).samples(120).double().numpy()
+    x = data.test.double().numpy()
+    x = x - x.mean(1, keepdims=True)
+    x *= 55 / np.linalg.norm(x, axis=1, keepdims=True)
+    sigma = result["sigma"]
+    exponent = -cdist(x, samples, "sqeuclidean") / (2 * sigma**2)
+    points = logsumexp(exponent, axis=1) - np.log(120) - 3072 * np.log(sigma * np.sqrt(2 * np.pi))
+    assert result["mean"] == pytest.approx(points.mean(), rel=1e-5)
+    assert sigma in runs.CONTRAST_SIGMAS
+
+
+def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys):
+    first = train(at_home, "faces")
+    second = train(at_home, "faces-stage-2", "--pretrained", str(first.folder))
+    assert second.record["pretrained"]["updates"] == 8
+    assert second.record["pretrained"]["checkpoint"] == first.record["checkpoint"]
+    assert second.history["learning_rate"][0] > first.history["learning_rate"][-1]  # schedules start afresh
+    shutil.rmtree(first.folder)
+    assert train(at_home, "faces-stage-2", epochs=2).record["updates"] == 16  # goes on by itself
+    capsys.readouterr()
+
+    other = train(at_home, "cifar10-fc", *colour(at_home))
+    for more, message in (
+        ([], "faces-stage-2 starts from a trained run of faces: give --pretrained DIR"),
+        (
+            ["--pretrained", str(other.folder)],
+            "is a run of cifar10-fc on .*: give --pretrained a run of",
+        ),
+        (["--pretrained", str(at_home / "none")], "none holds no run.json: give the folder of a run"),
+    ):
+        code = main(["train", "faces-stage-2", "--out", str(at_home / "new"), *more])
+        said = capsys.readouterr().err.strip().splitlines()[-1:]
+        assert code == 2 and re.search(message, said[0]), said
+    assert main(["train", "faces", "--out", str(at_home / "new"), "--pretrained", str(other.folder)]) == 2
+    assert "recipe 'faces' starts from nothing: leave --pretrained" in capsys.readouterr().err
+
+
+def test_your_own_images_grey_or_colour_train_faces(at_home, capsys):
+    for name, shape in (("grey", (50, 12, 12)), ("rgb", (50, 12, 12, 3))):
+        file = at_home / f"{name}.npz"
+        np.savez(file, x_train=np.random.default_rng(0).random(shape))
+        out = at_home / "runs" / name
+        assert main(["train", "faces", "--out", str(out), "--data", str(file), "--epochs", "1"]) == 0
+        assert main(["evaluate", str(out)]) == 0
+        assert (out / "samples.png").exists()
+    code = main(["train", "cifar10-conv", "--out", str(at_home / "x"), "--data", str(at_home / "grey.npz")])
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2 and "draws images of 32 x 32 pixels, grey or colour, got 12 x 12: resize them" in said
+
+
+def test_a_game_that_diverges_is_told_and_its_last_checkpoint_stays(at_home, capsys, monkeypatch):
+    run = train(at_home, "faces")
+    before = {file: file.read_bytes() for file in run.folder.rglob("*.safetensors")}
+    fast = dataclasses.replace(recipes.RECIPES["faces"].rules, learning_rate=1e30)
+    broken = dataclasses.replace(recipes.RECIPES["faces"], rules=fast)
+    monkeypatch.setattr(recipes, "RECIPES", {"faces": broken})
+    record = json.loads((run.folder / "run.json").read_text())
+    record["recipe"]["rules"]["learning_rate"] = 1e30
+    (run.folder / "run.json").write_text(json.dumps(record))
+    assert main(["train", "faces", "--out", str(run.folder), "--epochs", "9"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "the game diverged before update" in said and "the last checkpoint is of update 8" in said
+    assert "\n" not in said
+    after = runs.Run(run.folder)
+    assert after.record["updates"] == 8 and after.record["diverged"] > 8
+    assert {file: file.read_bytes() for file in run.folder.rglob("*.safetensors")} == before
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (3, 7, 5)])
+def test_mosaics_give_back_every_byte(tmp_path, shape):
+    images = torch.randint(0, 256, (2600, int(np.prod(shape))), dtype=torch.uint8)
+    files = mosaics.write(images, shape, tmp_path, "x")
+    assert [file.name for file in files] == ["x-0.webp", "x-1.webp"]
+    read = torch.cat([mosaics.read(file, shape) for file in files])
+    assert torch.equal(read[:2600], images)
+
+
+def test_a_damaged_mosaic_is_named(at_home):
+    run = train(at_home, "faces")
+    runs.evaluate(run.folder)
+    (run.folder / "samples-0.webp").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="samples-0.webp is missing or corrupt: restore it, or train anew"):
+        runs.Run(run.folder).samples(10)
