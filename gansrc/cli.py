@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("root", type=Path, nargs="?", default=Path("book/runs"), help="book/runs by default")
     listing.set_defaults(run=_runs)
 
-    data = commands.add_parser("data", help="fetch and check MNIST; say where it lies")
+    data = commands.add_parser("data", help="fetch and check the data sets; say where they lie")
     data.set_defaults(run=_data)
     return parser
 
@@ -144,6 +144,8 @@ def _runs(arguments: argparse.Namespace) -> None:
 def _data(arguments: argparse.Namespace) -> None:
     from gansrc import datasets
 
-    mnist = datasets.mnist()
-    sizes = f"{len(mnist.train)} / {len(mnist.valid)} / {len(mnist.test)} train / valid / test"
-    print(f"{mnist.name}: {sizes}, from {mnist.source}; data folder {datasets.root()}")
+    print(f"data folder: {datasets.root()}")
+    for name in ("mnist", "faces", "cifar10"):
+        if data := datasets.at_hand(name):
+            sizes = f"{len(data.train)} / {len(data.valid)} / {len(data.test)} train / valid / test"
+            print(f"{data.name}: {sizes}, from {data.source}")

@@ -74,6 +74,15 @@ def load(name: str) -> Dataset:
     return named[name]()
 
 
+def at_hand(name: str) -> Dataset | None:
+    """As `load`, but None, and a line on stderr, where a set is neither here nor to be fetched."""
+    try:
+        return load(name)
+    except OSError as error:
+        print(f"gansrc: {error}", file=sys.stderr)
+        return None
+
+
 def mnist() -> Dataset:
     """MNIST: the first 50,000 training images, the other 10,000 for validation, the 10,000 test images.
 

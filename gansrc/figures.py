@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -45,29 +46,22 @@ def use_style() -> None:
 
 
 def mosaic(
-    images: Float[Tensor, "n d"], columns: int, image_shape: tuple[int, int], marked_column: int | None = None
+    images: Float[Tensor, "n d"], columns: int, image_shape: Sequence[int], marked_column: int | None = None
 ) -> Figure:
-    """Draw grey images in [0, 1] row by row in a grid; `marked_column` (0 is the first) gets a frame.
+    """Draw images in [0, 1] row by row in a grid; `marked_column` (0 is the first) gets a frame.
 
-    Any n that fills whole rows of `columns` images, each a row of d = height x width pixels.
+    Any n that fills whole rows of `columns` images, each a row of numbers of `image_shape`: (height, width)
+    if grey, (3, height, width) in colour.
     """
-    height, width = image_shape
+    channels, height, width = image_shape if len(image_shape) == 3 else (1, *image_shape)
     rows = len(images) // columns
-    grid = images.detach().cpu().reshape(rows, columns, height, width)
-    picture = grid.permute(0, 2, 1, 3).reshape(rows * height, columns * width)
+    grid = images.detach().cpu().reshape(rows, columns, channels, height, width)
+    picture = grid.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
     scale = 6.4 / max(columns, 8)
     figure, axes = plt.subplots(figsize=(columns * scale, rows * scale * height / width))
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(picture.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     if marked_column is not None:
-        frame = Rectangle(
-            (marked_column * width - 0.5, -0.5),
-            width,
-            rows * height,
-            fill=False,
-            ec=ACCENT,
-            lw=3,
-            clip_on=False,
-        )
-        axes.add_patch(frame)
+        corner, size = (marked_column * width - 0.5, -0.5), (width, rows * height)
+        axes.add_patch(Rectangle(corner, *size, fill=False, ec=ACCENT, lw=3, clip_on=False))
     return figure

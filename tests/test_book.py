@@ -217,7 +217,9 @@ def test_the_cache_is_keyed_on_package_runs_pins_and_data_and_on_nothing_else(
         keys.append(key(tmp_path))
     (tmp_path / "data" / "MNIST" / "raw").mkdir(parents=True)
     keys.append(key(tmp_path))
-    assert len(set(keys)) == 6
+    (tmp_path / "data" / "lfw.npz").write_text("1")
+    keys.append(key(tmp_path))
+    assert len(set(keys)) == 7
     for name in ("book/index.md", "gansrc/a.pyc", "book/runs/mnist/checkpoint-7/net", "README.md"):
         (tmp_path / name).write_text("1")
     assert key(tmp_path) == keys[-1]

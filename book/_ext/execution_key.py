@@ -2,8 +2,8 @@
 
 The cache of executed notebooks looks at a chapter's cells, and not at the package that they call. So the
 cache lies in a folder named after the contents of `gansrc`, of the recorded runs and of the pinned
-versions, and after whether MNIST is at hand, as pages leave things out without it. Where these change, the
-folder is a new one and the chapters run again. Where they do not, nothing runs.
+versions, and after which data sets are at hand, as pages leave things out without them. Where these change,
+the folder is a new one and the chapters run again. Where they do not, nothing runs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 from gansrc import datasets
+
+DATA = ("MNIST/raw", "TFD_48x48.mat", "lfw.npz", "lfw_home", "cifar10.npz", "cifar-10-batches-py")
+"""Where data sets lie in the data folder."""
 
 
 def inputs(root: Path) -> Iterator[Path]:
@@ -34,7 +37,7 @@ def key(root: Path) -> str:
     for path in inputs(root):
         digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
-    digest.update(str((datasets.root() / "MNIST" / "raw").exists()).encode())
+    digest.update(str([(datasets.root() / name).exists() for name in DATA]).encode())
     return digest.hexdigest()
 
 
