@@ -27,7 +27,7 @@ def write(images: UInt8[Tensor, "n d"], image_shape: Sequence[int], folder: Path
             grid.unflatten(0, (lines, SIDE)).permute(0, 3, 1, 4, 2).reshape(lines * height, -1, channels)
         )
         files.append(folder / f"{name}-{number}.webp")
-        Image.fromarray(picture.squeeze(-1).numpy()).save(files[-1], lossless=True, quality=100, method=6)
+        Image.fromarray(picture.squeeze(-1).numpy()).save(files[-1], lossless=True, quality=50, method=2)
     return files
 
 

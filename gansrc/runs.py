@@ -311,7 +311,7 @@ def _pretrained(recipe: Recipe, folder: Path | None, dataset: Dataset) -> Run | 
             f"{recipe.name} starts from a trained run of {recipe.pretrained}: give --pretrained DIR"
         )
     run = Run(folder)
-    if run.recipe.name != recipe.pretrained or run.record["data"]["sha256"] != dataset.sha256:
+    if not run.recipe.name.startswith(recipe.pretrained) or run.record["data"]["sha256"] != dataset.sha256:
         raise ValueError(
             f"{folder} is a run of {run.recipe.name} on {run.record['data']['source']}:"
             f" give --pretrained a run of {recipe.pretrained} on {dataset.source}"
