@@ -223,10 +223,8 @@ def lfw() -> Dataset:
 
 
 def _fetched_lfw() -> tuple[np.ndarray, np.ndarray]:
-    try:
-        from sklearn.datasets import fetch_lfw_people
-    except ImportError:
-        raise ValueError(f"no faces in {root()}: pip install scikit-learn, which fetches them") from None
+    from sklearn.datasets import fetch_lfw_people
+
     box = (slice(76, 188), slice(69, 181))
     try:
         people = fetch_lfw_people(
