@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "what", type=Path, metavar="DIR|SAMPLES.npy", help="a run, or (n, 784) samples in [0, 1]"
     )
+    evaluate.add_argument(
+        "--keep", type=int, default=10_000, help="samples left in the record of a net too large to be kept"
+    )
     evaluate.set_defaults(run=_evaluate)
 
     listing = commands.add_parser("runs", help="list recorded runs")
@@ -116,9 +119,10 @@ def _sample(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from gansrc import runs
 
-    result = (
-        runs.evaluate_samples(arguments.what) if arguments.what.is_file() else runs.evaluate(arguments.what)
-    )
+    what = arguments.what
+    if arguments.keep < 1:
+        raise ValueError(f"--keep must be at least 1, got {arguments.keep}")
+    result = runs.evaluate_samples(what) if what.is_file() else runs.evaluate(what, arguments.keep)
     for grid in ("original", "fine"):
         score = result[grid]
         sigmas = score["sigma"] if "folds" in score else [score["sigma"]]

@@ -389,11 +389,12 @@ def _row(t: _Training, material: _Material) -> dict[str, Any]:
     return row | dict(zip(columns, best, strict=True))
 
 
-def evaluate(folder: Path) -> dict[str, Any]:
+def evaluate(folder: Path, keep: int = N_SAMPLES) -> dict[str, Any]:
     """Score a run's generator by the paper's Parzen estimator and keep the result in its record.
 
     Returns per sigma grid ("original", "fine") the test mean, its standard error (nats) and sigma. A
-    generator too large to be kept leaves its samples, and a walk between codes, in its stead.
+    generator too large to be kept leaves the first `keep` of its samples, and a walk between codes, in its
+    stead; its samples are scored as the bytes that would be kept.
     """
     run = Run(folder)
     dataset = datasets.load(run.record["data"]["load"])
@@ -403,18 +404,20 @@ def evaluate(folder: Path) -> dict[str, Any]:
             f"{folder} was trained on {trained_on}, found {dataset.source}: set GANSRC_DATA to its folder"
         )
     file = run.generator_file()
-    if "samples" not in run.record and file.exists() and file.stat().st_size > LARGEST_FILE:
-        _keep_images(run)
+    if file.exists() and file.stat().st_size > LARGEST_FILE:
+        samples = _keep_images(run, keep)
         run = Run(folder)
-    result, points = _scores(run.samples(N_SAMPLES), dataset, run.recipe)
+    else:
+        samples = run.samples(N_SAMPLES)
+    result, points = _scores(samples, dataset, run.recipe)
     result |= {"updates": run.record["updates"], "seed": EVALUATION_SEED}
     np.savez(folder / "log_likelihood.npz", **points)
     _write_json(folder / "run.json", run.record | {"evaluation": result})
     return result
 
 
-def _keep_images(run: Run) -> None:
-    """Write the samples of a run and its walk beside the record, as bytes, and say so there."""
+def _keep_images(run: Run, keep: int) -> Float[Tensor, "n d"]:
+    """Write samples of a run and its walk beside the record, as bytes; return all samples, so rounded."""
     generator, shape = run.generator(), run.record["data"]["image_shape"]
     rng = torch.Generator().manual_seed(EVALUATION_SEED)
     images = {
@@ -422,12 +425,16 @@ def _keep_images(run: Run) -> None:
         "walk": walk(generator, run.recipe.p_z()).flatten(0, 1),
     }
     low, high = (0.0, 1.0) if not run.recipe.contrast else (x.item() for x in images["samples"].aminmax())
+    grey = {name: to_bytes(x, low, high) for name, x in images.items()}
+    for old in run.folder.glob("*.webp"):
+        old.unlink()
     kept = {}
-    for name, x in images.items():
-        files = mosaics.write(to_bytes(x, low, high), shape, run.folder, name)
+    for name, x in (("samples", grey["samples"][:keep]), ("walk", grey["walk"])):
+        files = mosaics.write(x, shape, run.folder, name)
         sha256 = {file.name: _sha256(file) for file in files}
         kept[name] = {"n": len(x), "seed": EVALUATION_SEED, "range": [low, high], "sha256": sha256}
     _write_json(run.folder / "run.json", run.record | kept)
+    return from_bytes(grey["samples"], low, high)
 
 
 def to_bytes(x: Float[Tensor, "n d"], low: float, high: float) -> UInt8[Tensor, "n d"]:

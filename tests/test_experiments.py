@@ -84,6 +84,20 @@ def test_an_experiment_runs_resumes_and_leaves_samples_in_place_of_the_generator
     assert "keeps 120 samples of seed 2014, not 10000 of seed 0" in said and "\n" not in said
 
 
+def test_a_record_may_keep_a_few_samples_and_the_score_of_all(at_home, capsys):
+    run = train(at_home, "faces")
+    everything = runs.evaluate(run.folder)
+    assert main(["evaluate", str(run.folder), "--keep", "7"]) == 0
+    kept = runs.Run(run.folder)
+    assert kept.record["evaluation"] == everything
+    assert kept.samples(7).shape == (7, 2304)
+    assert sorted(file.name for file in run.folder.glob("*.webp")) == ["samples-0.webp", "walk-0.webp"]
+    with pytest.raises(ValueError, match="keeps 7 samples of seed 2014, not 8"):
+        kept.samples(8)
+    assert main(["evaluate", str(run.folder), "--keep", "0"]) == 2
+    assert "--keep must be at least 1, got 0" in capsys.readouterr().err
+
+
 def test_E2_scores_are_means_over_folds_with_a_sigma_each(at_home):
     run = train(at_home, "faces")
     result = runs.evaluate(run.folder)["original"]
