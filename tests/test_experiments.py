@@ -205,3 +205,13 @@ def test_a_damaged_mosaic_is_named(at_home):
     (run.folder / "samples-0.webp").write_bytes(b"something else")
     with pytest.raises(ValueError, match="samples-0.webp is missing or corrupt: restore it, or train anew"):
         runs.Run(run.folder).samples(10)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["faces", "cifar10-fc", "cifar10-conv"])
+def test_an_experiment_on_cuda_goes_on_from_its_graph(at_home, name):
+    data = [] if name == "faces" else colour(at_home)
+    run = train(at_home, name, *data, "--device", "cuda", epochs=2)
+    assert run.record["legs"][0]["products"] == "TF32"
+    assert np.isfinite(run.history["value"]).all() and len(set(run.history["value"])) == 8
+    assert main(["evaluate", str(run.folder)]) == 0
