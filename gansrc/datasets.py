@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -227,9 +228,10 @@ def _fetched_lfw() -> tuple[np.ndarray, np.ndarray]:
 
     box = (slice(76, 188), slice(69, 181))
     try:
-        people = fetch_lfw_people(
-            data_home=str(root()), slice_=box, resize=48 / 112, color=False, min_faces_per_person=0
-        )
+        with warnings.catch_warnings(action="ignore"):  # one at every attempt that fails
+            people = fetch_lfw_people(
+                data_home=str(root()), slice_=box, resize=48 / 112, color=False, min_faces_per_person=0
+            )
     except OSError as error:
         raise ConnectionError(
             f"no {TFD_FILE} or lfw.npz in {root()}, and Labeled Faces in the Wild could not be downloaded"

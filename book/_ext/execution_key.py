@@ -18,7 +18,14 @@ from sphinx.config import Config
 
 from gansrc import datasets
 
-DATA = ("MNIST/raw", "TFD_48x48.mat", "lfw.npz", "lfw_home", "cifar10.npz", "cifar-10-batches-py")
+DATA = (
+    "MNIST/raw",
+    "TFD_48x48.mat",
+    "lfw.npz",
+    "lfw_home/lfw_funneled",
+    "cifar10.npz",
+    "cifar-10-batches-py",
+)
 """Where data sets lie in the data folder."""
 
 
