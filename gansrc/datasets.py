@@ -26,6 +26,7 @@ CIFAR10_SHA256 = {
     "x_test": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
 }
 """SHA-256 of the pixel bytes, image by image and row by row, of the 50,000 + 10,000 (Krizhevsky, 2009)."""
+TFD_FILE = "TFD_48x48.mat"
 FOLDS = 5
 """Of the face sets: so many pairs of a validation and a test set, each with a sigma of its own."""
 
@@ -149,9 +150,6 @@ def _mnist_stand_in() -> Dataset:
 def faces() -> Dataset:
     """The Toronto Face Database where its file lies in the data folder, else Labeled Faces in the Wild."""
     return tfd() if (root() / TFD_FILE).exists() else lfw()
-
-
-TFD_FILE = "TFD_48x48.mat"
 
 
 def tfd() -> Dataset:

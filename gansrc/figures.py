@@ -10,6 +10,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
+from torchvision.utils import make_grid
 
 P_DATA: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 2.0, "label": r"$p_\mathrm{data}$"}
 """Line style of the data density: black, dotted."""
@@ -55,11 +56,11 @@ def mosaic(
     """
     channels, height, width = image_shape if len(image_shape) == 3 else (1, *image_shape)
     rows = len(images) // columns
-    grid = images.detach().cpu().reshape(rows, columns, channels, height, width)
-    picture = grid.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+    grid = images.detach().cpu().reshape(-1, channels, height, width)
+    picture = make_grid(grid, nrow=columns, padding=0).movedim(0, -1)
     scale = 6.4 / max(columns, 8)
     figure, axes = plt.subplots(figsize=(columns * scale, rows * scale * height / width))
-    axes.imshow(picture.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(picture, interpolation="nearest")
     axes.set_axis_off()
     if marked_column is not None:
         corner, size = (marked_column * width - 0.5, -0.5), (width, rows * height)

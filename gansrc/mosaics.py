@@ -10,24 +10,19 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
+from torchvision.utils import make_grid
 
 SIDE = 50
-"""A file holds a square of so many by so many images."""
+"""A file holds a square of so many by so many images, or fewer."""
 
 
 def write(images: UInt8[Tensor, "n d"], image_shape: Sequence[int], folder: Path, name: str) -> list[Path]:
     """Write images (h, w) or (3, h, w), each a row, as `name`-0.webp, `name`-1.webp, ..., 2,500 a file."""
-    channels, height, width = _colour(image_shape)
     files = []
     for number, part in enumerate(images.split(SIDE**2)):
-        lines = -(-len(part) // SIDE)
-        grid = torch.zeros(lines * SIDE, channels, height, width, dtype=torch.uint8)
-        grid[: len(part)] = part.reshape(-1, channels, height, width)
-        picture = (
-            grid.unflatten(0, (lines, SIDE)).permute(0, 3, 1, 4, 2).reshape(lines * height, -1, channels)
-        )
+        picture = make_grid(part.reshape(-1, *_colour(image_shape)), nrow=SIDE, padding=0).movedim(0, -1)
         files.append(folder / f"{name}-{number}.webp")
-        Image.fromarray(picture.squeeze(-1).numpy()).save(files[-1], lossless=True, quality=50, method=2)
+        Image.fromarray(picture.contiguous().numpy()).save(files[-1], lossless=True, quality=50, method=2)
     return files
 
 
@@ -36,7 +31,7 @@ def read(file: Path, image_shape: Sequence[int]) -> UInt8[Tensor, "n d"]:
     channels, height, width = _colour(image_shape)
     with Image.open(file) as picture:
         pixels = torch.from_numpy(np.array(picture.convert("RGB")))[..., :channels]
-    grid = pixels.unflatten(0, (-1, height)).unflatten(2, (SIDE, width))
+    grid = pixels.unflatten(0, (-1, height)).unflatten(2, (-1, width))
     return grid.permute(0, 2, 4, 1, 3).reshape(-1, channels * height * width)
 
 

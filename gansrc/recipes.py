@@ -304,7 +304,7 @@ FACES = dataclasses.replace(
     rows_per_epoch=10,
     sources=_from(
         "tfd_pretrain/pretrain.yaml",
-        "g_activations g_sigmoid_bias g_output_sparse learning_rate max_column_norm epochs",
+        "g_hidden g_activations g_sigmoid_bias g_output_sparse learning_rate max_column_norm epochs",
         data="the unlabeled part of TFD, in [0, 1]; where TFD is absent, Labeled Faces in the Wild (ours)",
         noise="none is set there, and Generator.get_noise then draws a Gaussian",
         epoch_updates="98,058 unlabeled images of TFD, 100 a batch; on other data, too, so many count (ours)",
@@ -348,7 +348,7 @@ CIFAR10_FC = dataclasses.replace(
     rows_per_epoch=4,
     sources=_from(
         "cifar10_fully_connected.yaml",
-        "g_activations g_output g_output_range output_bias learning_rate contrast",
+        "g_hidden g_activations g_sigmoid_bias g_output g_output_range output_bias learning_rate contrast",
         data="CIFAR-10, the first 40,000 training images; the other 10,000 for validation",
         noise="none is set there, and Generator.get_noise then draws a Gaussian",
     ),
@@ -366,7 +366,10 @@ CIFAR10_CONV = dataclasses.replace(
     sources={
         key: source.replace("fully_connected", "convolutional") for key, source in CIFAR10_FC.sources.items()
     }
-    | dict.fromkeys(("g_deconvolution", "d_convolutions"), f"cifar10_convolutional.yaml {REPOSITORY}"),
+    | dict.fromkeys(
+        ("g_output_range", "g_deconvolution", "d_convolutions", "d_hidden"),
+        f"cifar10_convolutional.yaml {REPOSITORY}",
+    ),
 )
 """CIFAR-10, a convolutional D and a G that ends in a transposed convolution."""
 
@@ -383,6 +386,17 @@ RECIPES = {
         *ABLATIONS,
     )
 }
+
+
+def differences(one: Recipe, two: Recipe) -> list[tuple[str, Any, Any]]:
+    """The fields of two recipes and of their rules that differ, name and data aside, and both values."""
+    left_out = ("name", "data", "rules", "sources")
+    return [
+        (field, getattr(a, field), getattr(b, field))
+        for a, b in ((one, two), (one.rules, two.rules))
+        for field in vars(a)
+        if field not in left_out and getattr(a, field) != getattr(b, field)
+    ]
 
 
 def recipe(name: str) -> Recipe:

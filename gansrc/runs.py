@@ -98,7 +98,10 @@ class Run:
 
     @cached_property
     def log_likelihood(self) -> dict[str, Float[np.ndarray, " t"]]:
-        """The test images' log-likelihoods, nats, float32, by sigma grid: "original" and "fine"."""
+        """The test images' log-likelihoods, nats, float32, by sigma grid: "original", "fine".
+
+        Where a data set has folds, "original-1" to "original-5" and so on.
+        """
         with np.load(self.folder / "log_likelihood.npz", allow_pickle=False) as file:
             return dict(file)
 

@@ -197,6 +197,8 @@ def test_mosaics_give_back_every_byte(tmp_path, shape):
     assert [file.name for file in files] == ["x-0.webp", "x-1.webp"]
     read = torch.cat([mosaics.read(file, shape) for file in files])
     assert torch.equal(read[:2600], images)
+    (few,) = mosaics.write(images[:3], shape, tmp_path, "few")
+    assert torch.equal(mosaics.read(few, shape), images[:3])
 
 
 def test_a_damaged_mosaic_is_named(at_home):

@@ -19,6 +19,7 @@ from gansrc.recipes import (
     MNIST_ALGORITHM_1,
     RECIPES,
     Recipe,
+    differences,
     recipe,
     square,
 )
@@ -226,10 +227,29 @@ def test_the_two_mnist_recipes_differ_in_the_update_alone():
     assert (two["rules"]["order"], two["rules"]["d_cost"], two["rules"]["k"]) == ("alternating", 1.0, 1)
 
 
+def test_differences_of_recipes_name_each_changed_value():
+    assert differences(MNIST, MNIST_ALGORITHM_1) == [
+        ("order", "simultaneous", "alternating"),
+        ("d_cost", 0.5, 1.0),
+    ]
+    changed = dataclasses.replace(
+        MNIST, z_dim=7, rules=dataclasses.replace(MNIST.rules, k=2, order="alternating")
+    )
+    assert [field for field, *_ in differences(MNIST, changed)] == ["z_dim", "order", "k"]
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_value_has_a_source(name):
     values = RECIPES[name].values()
-    assert RECIPES[name].sources.keys() == values.keys() | values["rules"].keys()
+    sources = RECIPES[name].sources
+    assert sources.keys() == values.keys() | values["rules"].keys()
+    files = {"mnist": "mnist.yaml", "faces": "tfd_pretrain/", "cifar10-fc": "cifar10_fully_connected.yaml"}
+    files["cifar10-conv"] = "cifar10_convolutional.yaml"
+    (own,) = {file for start, file in files.items() if name.startswith(start)}
+    for field, source in sources.items():
+        assert ".yaml" not in source or own in source, (field, source)
+    if "sigmoid" in values["g_activations"]:
+        assert not [s for s in sources.values() if "two RectifiedLinear" in s or "no sigmoid layer" in s]
 
 
 def test_same_seed_same_nets_another_seed_others():
