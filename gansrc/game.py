@@ -7,6 +7,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -208,6 +209,23 @@ class Game:
     def streams(self) -> list[torch.Generator]:
         """The generators that an update draws from, beside torch's default one."""
         return []
+
+    @property
+    def device(self) -> torch.device:
+        """Where the game is played."""
+        return self.rng.device
+
+    def fit(self, data: Float[Tensor, "n *shape"], updates: int) -> Any:
+        """`play`, by the name that it has with the models of `gansrc.baselines`."""
+        return self.play(data, updates)
+
+    def samples(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *shape"]:
+        """n samples of the generator that is judged."""
+        return sample(self.judged_generator(), self.noise, n, rng)
+
+    def rates(self) -> dict[str, float]:
+        """Learning rate and momentum of the last update."""
+        return {"learning_rate": self.learning_rate.item(), "momentum": self.momentum.item()}
 
     def judged_generator(self) -> nn.Module:
         """The generator whose samples are judged: the running mean, where the rules keep one."""

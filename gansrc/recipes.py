@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, Uniform
 
 from gansrc import networks
+from gansrc.baselines import BASELINES, Baseline
 from gansrc.datasets import contrast_normalised
 from gansrc.game import Game, Rules
 
@@ -72,6 +73,14 @@ class Recipe:
     contrast: float = 0.0
     pretrained: str = ""
     rows_per_epoch: int = 1
+
+    def examples_per_update(self) -> int:
+        """How many training images an update takes."""
+        return self.rules.batch_size * self.rules.k
+
+    def updates_per_epoch(self, n: int) -> int:
+        """Updates that count as an epoch, with n training images."""
+        return self.rules.batches_per_epoch(n) // self.rules.k
 
     def p_z(self, device: torch.device | str = "cpu") -> Distribution:
         """The noise prior p_z over codes (z_dim,)."""
@@ -399,8 +408,9 @@ def differences(one: Recipe, two: Recipe) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def recipe(name: str) -> Recipe:
-    """The recipe of that name. Raises ValueError for an unknown one."""
-    if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+def recipe(name: str) -> Recipe | Baseline:
+    """The recipe of that name, of a GAN or of another model. Raises ValueError for an unknown one."""
+    known = {**RECIPES, **BASELINES}
+    if name not in known:
+        raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(known)}")
+    return known[name]

@@ -32,7 +32,8 @@ from torch.distributions import Distribution
 from tqdm import tqdm
 
 import gansrc
-from gansrc import datasets, mosaics, networks, parzen
+from gansrc import datasets, mosaics, parzen
+from gansrc.baselines import KINDS, Baseline, ChainModel, Model
 from gansrc.datasets import Dataset
 from gansrc.game import Game, Games, Rules, drawing_from, sample
 from gansrc.recipes import MNIST, Recipe
@@ -49,11 +50,13 @@ CONTRAST_SIGMAS = tuple(round(0.50 + 0.03 * i, 2) for i in range(20))
 """The same for images of normalised contrast, whose numbers are some four times as large: .50 to 1.07."""
 EVALUATE_EVERY = 5
 """Rows of the history between two evaluations on validation images while training."""
+FILM_STEPS = 1000
+"""Consecutive steps of a Markov chain that a record keeps."""
 LARGEST_FILE = 16 * 2**20
 """Bytes: of a generator larger than that a record keeps 10,000 samples instead."""
 
 
-def grids(recipe: Recipe) -> dict[str, tuple[float, ...]]:
+def grids(recipe: Recipe | Baseline) -> dict[str, tuple[float, ...]]:
     """The sigma grids that a recipe's samples are scored by, by the names they have in records."""
     return {"original": parzen.SIGMAS, "fine": CONTRAST_SIGMAS if recipe.contrast else FINE_SIGMAS}
 
@@ -77,9 +80,11 @@ class Run:
             ) from None
 
     @cached_property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | Baseline:
         """The recipe the run was made with, rebuilt from the record's own values."""
         values = {key: _tuples(value) for key, value in self.record["recipe"].items()}
+        if "rules" not in values:
+            return KINDS[values.pop("model")](**values)
         rules = {key: _tuples(value) for key, value in values["rules"].items()}
         return Recipe(**{**values, "rules": Rules(**rules), "sources": {}})
 
@@ -121,11 +126,18 @@ class Run:
             state |= load_file(file)
         return state
 
-    def game(self, data: Float[Tensor, "n d"], device: torch.device | str = "cpu") -> Game:
-        """The game where this run left it, to be played on with the training data it was played with."""
-        match = self.recipe.game(data, self.record["seed"], device)
+    def game(self, data: Float[Tensor, "n d"], device: torch.device | str = "cpu") -> Game | Model:
+        """The game where this run left it, to be played on with the training data it was played with.
+
+        Or the model, of a run that is no game.
+        """
+        match = _beginning(self.recipe, data, self.record["seed"], device)
         match.load_state(self.state(), self.record["updates"])
         return match
+
+    def model(self) -> Model:
+        """The trained model, on the CPU, of a run that is no game."""
+        return self.game(torch.full((1, self.record["data"]["dimension"]), 0.5))
 
     def generator(self) -> nn.Module:
         """The trained generator, on the CPU: that whose samples are judged."""
@@ -155,6 +167,8 @@ class Run:
                 kept = "{n} samples of seed {seed}".format(**self.record["samples"])
                 raise ValueError(f"{self.folder} keeps {kept}, not {n} of seed {seed}: ask for those")
             return self._images("samples")[:n]
+        if isinstance(self.recipe, Baseline):
+            return self.model().samples(n, torch.Generator().manual_seed(seed))
         return sample(self.generator(), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
 
     def walk(self) -> Float[Tensor, "5 12 d"]:
@@ -162,6 +176,10 @@ class Run:
         if "walk" in self.record:
             return self._images("walk").unflatten(0, (5, -1))
         return walk(self.generator(), self.recipe.p_z())
+
+    def film(self) -> Float[Tensor, "steps d"]:
+        """Consecutive steps of one Markov chain, of a model that is sampled by one: mean images."""
+        return self._images("film")
 
     def _images(self, name: str) -> Float[Tensor, "n d"]:
         """Images that the record keeps, as numbers."""
@@ -174,7 +192,7 @@ class Run:
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | Baseline,
     out: Path,
     *,
     epochs: int | None = None,
@@ -196,7 +214,7 @@ def train(
 
 
 def train_seeds(
-    recipe: Recipe,
+    recipe: Recipe | Baseline,
     out: Mapping[int, Path],
     *,
     epochs: int | None = None,
@@ -213,6 +231,8 @@ def train_seeds(
     epochs = recipe.epochs if epochs is None else epochs
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
+    if isinstance(recipe, Baseline) and len(out) > 1:
+        raise ValueError(f"{recipe.name} trains one seed at a time, got {len(out)}: leave --seeds out")
     where = _device(device)
     previous = {seed: _previous(folder, recipe, seed) for seed, folder in out.items()}
     material = _Material.load(recipe, data, where)
@@ -240,7 +260,7 @@ def train_seeds(
 class _Material:
     """What the runs of a recipe train on, and how far apart their reports are."""
 
-    recipe: Recipe
+    recipe: Recipe | Baseline
     dataset: Dataset
     train: Tensor  # prepared, on the device
     valid: Tensor
@@ -248,15 +268,15 @@ class _Material:
     per_row: int
 
     @classmethod
-    def load(cls, recipe: Recipe, data: str | None, device: torch.device) -> _Material:
-        dataset, rules = datasets.load(data or recipe.data), recipe.rules
-        if len(dataset.train) < rules.batch_size * rules.k:
+    def load(cls, recipe: Recipe | Baseline, data: str | None, device: torch.device) -> _Material:
+        dataset, needed = datasets.load(data or recipe.data), recipe.examples_per_update()
+        if len(dataset.train) < needed:
             raise ValueError(
-                f"{dataset.source} has {len(dataset.train)} training images,"
-                f" an update takes {rules.batch_size * rules.k}: give more"
+                f"{dataset.source} has {len(dataset.train)} training images, an update takes {needed}:"
+                " give more"
             )
         parts = [recipe.prepare(part).to(device) for part in (dataset.train, dataset.valid[:N_VALID])]
-        per_epoch = rules.batches_per_epoch(len(dataset.train)) // rules.k
+        per_epoch = recipe.updates_per_epoch(len(dataset.train))
         return cls(recipe, dataset, *parts, per_epoch, max(per_epoch // recipe.rows_per_epoch, 1))
 
 
@@ -265,7 +285,7 @@ class _Training:
     """A run in the making."""
 
     out: Path
-    game: Game
+    game: Game | Model
     record: dict[str, Any]
     rows: list[dict[str, Any]]
     sums: dict[str, float]  # of the reports, up to a row that is not complete
@@ -288,7 +308,7 @@ class _Training:
             keys = ("seed", "updates", "checkpoint")
             record["pretrained"] = {key: start.record[key] for key in keys}
         net = start.generator() if start else None
-        return cls(out, material.recipe.game(train, seed, train.device, net), record, [], {})
+        return cls(out, _beginning(material.recipe, train, seed, train.device, net), record, [], {})
 
     def check(self) -> None:
         """Raise ValueError, with a note in the record, if the game has come to numbers that are none."""
@@ -298,12 +318,25 @@ class _Training:
             _write_json(self.out / "run.json", Run(self.out).record | {"diverged": self.game.updates})
         saved = self.record["updates"]
         raise ValueError(
-            f"{self.out}: the game diverged before update {self.game.updates} (V is no longer a number),"
+            f"{self.out}: the game diverged before update {self.game.updates} (its costs are no numbers),"
             f" the last checkpoint is of update {saved}: try another --seed or another recipe"
         )
 
 
-def _pretrained(recipe: Recipe, folder: Path | None, dataset: Dataset) -> Run | None:
+def _beginning(
+    recipe: Recipe | Baseline,
+    train: Float[Tensor, "n d"],
+    seed: int,
+    device: torch.device | str,
+    net: nn.Sequential | None = None,
+) -> Game | Model:
+    """What a recipe trains, at its start."""
+    if isinstance(recipe, Baseline):
+        return recipe.model(train, seed, device)
+    return recipe.game(train, seed, device, net)
+
+
+def _pretrained(recipe: Recipe | Baseline, folder: Path | None, dataset: Dataset) -> Run | None:
     """The run that a recipe starts from, None if it starts from nothing; ValueError if they do not match."""
     if not recipe.pretrained:
         if folder:
@@ -329,27 +362,27 @@ def _train_until(trainings: list[_Training], material: _Material, target: int, l
     Raises KeyboardInterrupt, all saved, when asked to stop short of `last_update`.
     """
     match = trainings[0].game if len(trainings) == 1 else Games([t.game for t in trainings])
-    device, per_row = match.rng.device, material.per_row
-    leg = {"from_update": match.updates, "together": len(trainings), **provenance(device)}
+    per_row, at_once = material.per_row, 1
+    leg = {"from_update": match.updates, "together": len(trainings), **provenance(match.device)}
     for t in trainings:
         t.record["legs"] = [*t.record["legs"], leg]
-    weights = sum(map(networks.count_weights, (match.generator, match.discriminator)))
-    at_once = 100 if device.type != "cpu" else 10 if weights < 2e7 else 1  # of large nets one takes a second
     bar = tqdm(total=target, initial=match.updates, unit="update", smoothing=0.05, disable=None)
     saved, pause = time.monotonic(), 60.0
     clock = saved
     with _stop_requested() as stop, bar, tensor_float_32():
         while match.updates < target and not stop():
             n = min(at_once, per_row - match.updates % per_row, target - match.updates)
-            played = match.play(material.train, n)
+            played = match.fit(material.train, n)
             now = time.monotonic()
+            if n == at_once and now - clock < 0.2:
+                at_once = min(2 * at_once, 100)  # few words with a fast device, a quick stop of a slow one
             for t, means in zip(trainings, [played] if isinstance(played, dict) else played, strict=True):
                 t.sums = {key: t.sums.get(key, 0.0) + n * mean for key, mean in means.items()}
                 t.record["seconds"] += now - clock
                 t.check()
             clock = now
             bar.update(n)
-            bar.set_postfix(V=f"{means['value']:.3f}", G=f"{means['g_cost']:.3f}", refresh=False)
+            bar.set_postfix({key: f"{mean:.3f}" for key, mean in [*means.items()][:2]}, refresh=False)
             if match.updates % per_row == 0:
                 for t in trainings:
                     t.rows.append(_row(t, material))
@@ -375,12 +408,13 @@ def _row(t: _Training, material: _Material) -> dict[str, Any]:
         "seconds": round(t.record["seconds"], 1),
     }  # fmt: skip
     row |= {key: f"{total / material.per_row:.6g}" for key, total in t.sums.items()}
-    row |= {"learning_rate": f"{match.learning_rate:.6g}", "momentum": f"{match.momentum:.6g}"}
+    row |= {key: f"{rate:.6g}" for key, rate in match.rates().items()}
     columns = ("valid_original", "sigma_original", "valid_fine", "sigma_fine")
     if number % EVALUATE_EVERY and number != 1:
         return row | dict.fromkeys(columns, "")
-    rng = torch.Generator(match.rng.device).manual_seed(EVALUATION_SEED)
-    samples, valid = sample(match.judged_generator(), match.noise, N_SAMPLES, rng), material.valid
+    rng = torch.Generator(match.device).manual_seed(EVALUATION_SEED)
+    n = recipe.preview if isinstance(recipe, Baseline) else N_SAMPLES
+    samples, valid = match.samples(n, rng), material.valid
     save_grid(recipe.pixels(samples[:100]), material.dataset.image_shape, t.out / "samples.png")
     if samples.device.type == "mps":  # it has no float64
         samples, valid = samples.cpu(), valid.cpu()
@@ -406,8 +440,7 @@ def evaluate(folder: Path, keep: int = N_SAMPLES) -> dict[str, Any]:
         raise ValueError(
             f"{folder} was trained on {trained_on}, found {dataset.source}: set GANSRC_DATA to its folder"
         )
-    file = run.generator_file()
-    if file.exists() and file.stat().st_size > LARGEST_FILE:
+    if _keeps_images(run):
         samples = _keep_images(run, keep)
         run = Run(folder)
     else:
@@ -419,20 +452,35 @@ def evaluate(folder: Path, keep: int = N_SAMPLES) -> dict[str, Any]:
     return result
 
 
+def _keeps_images(run: Run) -> bool:
+    """Whether samples are to stand in a record for what draws them, and that is at hand."""
+    if isinstance(run.recipe, Baseline):
+        return (run.folder / run.record["checkpoint"]["folder"]).exists()
+    file = run.generator_file()
+    return file.exists() and file.stat().st_size > LARGEST_FILE
+
+
 def _keep_images(run: Run, keep: int) -> Float[Tensor, "n d"]:
-    """Write samples of a run and its walk beside the record, as bytes; return all samples, so rounded."""
-    generator, shape = run.generator(), run.record["data"]["image_shape"]
-    rng = torch.Generator().manual_seed(EVALUATION_SEED)
-    images = {
-        "samples": sample(generator, run.recipe.p_z(), N_SAMPLES, rng),
-        "walk": walk(generator, run.recipe.p_z()).flatten(0, 1),
-    }
+    """Write samples of a run, its walk or film, too, beside the record, as bytes; return all samples, so
+    rounded."""
+    shape, rng = run.record["data"]["image_shape"], torch.Generator().manual_seed(EVALUATION_SEED)
+    if isinstance(run.recipe, Baseline):
+        model = run.model()
+        images = {"samples": model.samples(N_SAMPLES, rng)}
+        if isinstance(model, ChainModel):
+            images["film"] = model.film(FILM_STEPS, rng)
+    else:
+        generator = run.generator()
+        images = {
+            "samples": sample(generator, run.recipe.p_z(), N_SAMPLES, rng),
+            "walk": walk(generator, run.recipe.p_z()).flatten(0, 1),
+        }
     low, high = (0.0, 1.0) if not run.recipe.contrast else (x.item() for x in images["samples"].aminmax())
     grey = {name: to_bytes(x, low, high) for name, x in images.items()}
     for old in run.folder.glob("*.webp"):
         old.unlink()
     kept = {}
-    for name, x in (("samples", grey["samples"][:keep]), ("walk", grey["walk"])):
+    for name, x in (grey | {"samples": grey["samples"][:keep]}).items():
         files = mosaics.write(x, shape, run.folder, name)
         sha256 = {file.name: _sha256(file) for file in files}
         kept[name] = {"n": len(x), "seed": EVALUATION_SEED, "range": [low, high], "sha256": sha256}
@@ -480,7 +528,7 @@ def evaluate_samples(file: Path) -> dict[str, Any]:
 
 
 def _scores(
-    samples: Float[Tensor, "n d"], dataset: Dataset, recipe: Recipe
+    samples: Float[Tensor, "n d"], dataset: Dataset, recipe: Recipe | Baseline
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Parzen scores by both grids, and the test images' own values. Sigma comes from validation alone.
 
@@ -582,7 +630,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _previous(out: Path, recipe: Recipe, seed: int) -> Run | None:
+def _previous(out: Path, recipe: Recipe | Baseline, seed: int) -> Run | None:
     """The run to go on with in `out`, None for a new or empty folder; ValueError for anything else there."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: choose another --out")
@@ -616,14 +664,14 @@ def _save(trainings: list[_Training], per_epoch: int) -> None:
         files: dict[str, dict[str, Tensor]] = {}
         for key, tensor in t.game.state().items():
             part = key.split(".")[0]
-            part = part if part in ("generator", "discriminator", "average") else "momentum"
+            part = "momentum" if part in ("velocity", "optimizer", "rng") else part
             files.setdefault(part, {})[key] = tensor.cpu().contiguous()
         for name, tensors in files.items():
             save_file(tensors, folder / f"{name}.safetensors")
         sha256 = {p.name: _sha256(p) for p in sorted(folder.iterdir())}
         t.record["checkpoint"] = {"folder": folder.name, "sha256": sha256}
         t.record |= {"updates": t.game.updates, "epochs": t.game.updates // per_epoch}
-        for outdated in ("evaluation", "samples", "walk", "diverged"):
+        for outdated in ("evaluation", "samples", "walk", "film", "diverged"):
             t.record.pop(outdated, None)
     for t in trainings:
         if t.rows:

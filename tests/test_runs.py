@@ -182,7 +182,7 @@ def test_a_seed_that_stopped_within_an_epoch_is_met_there(tmp_path, images, monk
         patch.setattr(runs, "_stop_requested", stop_after_three)
         with pytest.raises(KeyboardInterrupt):
             runs.train(SMALL, folders[1], epochs=4, seed=1, data=images)
-    assert runs.Run(folders[1]).record["updates"] == 30  # an epoch is 20
+    assert 0 < runs.Run(folders[1]).record["updates"] < 20  # an epoch
     for seed, run in enumerate(runs.train_seeds(SMALL, folders, epochs=4, data=images)):
         alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=4, seed=seed, data=images)
         np.testing.assert_allclose(run.history["value"], alone.history["value"], atol=1e-5)

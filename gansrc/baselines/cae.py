@@ -1,0 +1,108 @@
+"""The stacked contractive auto-encoder and its sampling chain (Rifai et al., 2012)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, linear
+
+from gansrc.baselines.model import ChainBaseline, ChainModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class CAE(ChainBaseline):
+    """Hyper-parameters of a stacked contractive auto-encoder.
+
+    hidden: units of each layer. layer_epochs: how long each layer below the top is trained. contraction: of
+    each layer, the weight lambda of the penalty. sampling_std: of the chain's noise in code space.
+    """
+
+    hidden: tuple[int, ...]
+    layer_epochs: int
+    learning_rate: float
+    contraction: tuple[float, ...]
+    sampling_std: float
+
+    def model(self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu") -> StackedCAE:
+        """The auto-encoder at its start."""
+        return StackedCAE(self, train, seed, device)
+
+
+class ContractiveLayer(nn.Module):
+    """An auto-encoder with tied weights, h = s(W x + b) and r = s(W^T h + c), s the logistic sigmoid."""
+
+    def __init__(self, visible: int, hidden: int, rng: torch.Generator) -> None:
+        super().__init__()
+        edge = 4 * math.sqrt(6 / (visible + hidden))
+        self.weight = nn.Parameter((2 * torch.rand(hidden, visible, generator=rng) - 1) * edge)
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        self.visible_bias = nn.Parameter(torch.zeros(visible))
+
+    def encode(self, x: Float[Tensor, "n v"]) -> Float[Tensor, "n h"]:
+        """The code of x."""
+        return linear(x, self.weight, self.hidden_bias).sigmoid()
+
+    def logits(self, h: Float[Tensor, "n h"]) -> Float[Tensor, "n v"]:
+        """The reconstruction from a code, before its sigmoid."""
+        return linear(h, self.weight.T, self.visible_bias)
+
+    def penalty(self, h: Float[Tensor, "n h"]) -> Float[Tensor, " n"]:
+        """Squared Frobenius norm of the encoder's Jacobian dh/dx, where the code is h."""
+        return (h * (1 - h)).square() @ self.weight.square().sum(1)
+
+    def step(self, h: Float[Tensor, "n h"], noise: Float[Tensor, "n h"]) -> Float[Tensor, "n h"]:
+        """A step from the code h along the directions to which the code is sensitive, h + J J^T noise."""
+        slope = h * (1 - h)
+        return h + slope * linear((slope * noise) @ self.weight, self.weight)
+
+
+class StackedCAE(ChainModel):
+    """Contractive auto-encoders, one on the other's codes; a chain walks about in the top one's."""
+
+    recipe: CAE
+
+    def __init__(
+        self, recipe: CAE, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
+    ) -> None:
+        super().__init__(recipe, seed, device)
+        init, widths = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.layers = nn.ModuleList(ContractiveLayer(v, h, init) for v, h in pairs)
+        chosen = torch.randint(len(train), (recipe.chains,), generator=init)
+        self.register_buffer("starts", train[chosen.to(train.device)])
+        self.to(device)
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=recipe.learning_rate)
+
+    def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+        """A gradient step of the layer whose turn it is; its cost: cross-entropy and penalty, nats."""
+        number = min(self.epoch // self.recipe.layer_epochs, len(self.layers) - 1)
+        with torch.no_grad():
+            for below in self.layers[:number]:
+                x = below.encode(x)
+        layer = self.layers[number]
+        h = layer.encode(x)
+        entropy = binary_cross_entropy_with_logits(layer.logits(h), x, reduction="none").sum(1)
+        cost = (entropy + self.recipe.contraction[number] * layer.penalty(h)).mean()
+        self.descend(cost)
+        return cost
+
+    def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
+        """Noise in the top code, along J J^T; decode; encode again. The image is decoded all the way down.
+
+        It begins at training images, at most as many as the recipe has chains.
+        """
+        top, h = self.layers[-1], self.starts[:n]
+        for layer in self.layers:
+            h = layer.encode(h)
+        while True:
+            h = top.step(h, self.recipe.sampling_std * torch.randn_like(h))
+            x = top.logits(h).sigmoid()
+            h = top.encode(x)
+            for below in reversed(self.layers[:-1]):
+                x = below.logits(x).sigmoid()
+            yield x

@@ -1,0 +1,154 @@
+"""The deep belief net: restricted Boltzmann machines, one on top of the other (Hinton et al., 2006)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import linear, softplus
+
+from gansrc.baselines.model import ChainBaseline, ChainModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DBN(ChainBaseline):
+    """Hyper-parameters of a deep belief net.
+
+    hidden: units of each layer, from the bottom. layer_epochs: how long each layer below the top is trained;
+    the top gets what is left. weight_std: of the normal start. momentum: before and after epoch
+    `momentum_epoch` of a layer below the top. steps: of Gibbs sampling, from the data (contrastive
+    divergence); at the top they go on from where they ended last (persistent contrastive divergence), with
+    `top_momentum` and `top_rate`, which is multiplied by `top_decay` every epoch.
+    """
+
+    hidden: tuple[int, ...]
+    layer_epochs: int
+    learning_rate: float
+    top_rate: float
+    top_decay: float
+    top_momentum: float
+    weight_std: float
+    weight_cost: float
+    momentum: tuple[float, float]
+    momentum_epoch: int
+    steps: int
+
+    def model(
+        self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
+    ) -> DeepBeliefNet:
+        """The net at its start; the visible biases begin at the pixels' means."""
+        return DeepBeliefNet(self, train, seed, device)
+
+
+class RBM(nn.Module):
+    """A restricted Boltzmann machine of binary units, with energy -b v - c h - h W v."""
+
+    def __init__(self, visible: int, hidden: int, std: float, rng: torch.Generator) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(std * torch.randn(hidden, visible, generator=rng))
+        self.visible_bias = nn.Parameter(torch.zeros(visible))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+
+    def up(self, v: Float[Tensor, "n v"]) -> Float[Tensor, "n h"]:
+        """p(h = 1 | v)."""
+        return linear(v, self.weight, self.hidden_bias).sigmoid()
+
+    def down(self, h: Float[Tensor, "n h"]) -> Float[Tensor, "n v"]:
+        """p(v = 1 | h)."""
+        return linear(h, self.weight.T, self.visible_bias).sigmoid()
+
+    def free_energy(self, v: Float[Tensor, "n v"]) -> Float[Tensor, " n"]:
+        """F(v) with p(v) = exp(-F(v)) / Z, nats: the hidden units summed out."""
+        return -v @ self.visible_bias - softplus(linear(v, self.weight, self.hidden_bias)).sum(1)
+
+    @torch.no_grad()
+    def gradient_(
+        self, data: Float[Tensor, "n v"], model: Float[Tensor, "m v"], model_h: Float[Tensor, "m h"]
+    ) -> None:
+        """Set the gradients that descend on -log p: statistics under the model less those of the data."""
+        data_h = self.up(data)
+        self.weight.grad = model_h.T @ model / len(model) - data_h.T @ data / len(data)
+        self.visible_bias.grad = model.mean(0) - data.mean(0)
+        self.hidden_bias.grad = model_h.mean(0) - data_h.mean(0)
+
+
+class DeepBeliefNet(ChainModel):
+    """A stack of RBMs: the top one is an undirected model of the units below it, which draw the image."""
+
+    recipe: DBN
+
+    def __init__(
+        self, recipe: DBN, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
+    ) -> None:
+        super().__init__(recipe, seed, device)
+        init = torch.Generator().manual_seed(seed)
+        widths = [train.shape[1], *recipe.hidden]
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.layers = nn.ModuleList(RBM(v, h, recipe.weight_std, init) for v, h in pairs)
+        with torch.no_grad():
+            self.layers[0].visible_bias.copy_(train.mean(0).clamp(0.01, 0.99).logit())
+        self.register_buffer("particles", torch.rand(recipe.batch_size, widths[-1], generator=init).round())
+        self.to(device)
+        weights = [layer.weight for layer in self.layers]
+        biases = [p for layer in self.layers for p in (layer.visible_bias, layer.hidden_bias)]
+        self.optimizer = torch.optim.SGD(
+            [{"params": weights, "weight_decay": recipe.weight_cost}, {"params": biases}],
+            lr=recipe.learning_rate, momentum=recipe.momentum[0],
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+        """A step of contrastive divergence on the layer whose turn it is; squared reconstruction error."""
+        recipe, top = self.recipe, len(self.layers) - 1
+        number = min(self.epoch // recipe.layer_epochs, top)
+        for below in self.layers[:number]:
+            x = below.up(x)
+        layer, since = self.layers[number], self.updates - number * recipe.layer_epochs * self.per_epoch
+        if number and since == 0:
+            layer.visible_bias.copy_(x.mean(0).clamp(0.01, 0.99).logit())
+        if number < top:
+            v, means = self.contrastive(layer, x)
+            self.set_rates(
+                recipe.learning_rate, recipe.momentum[since >= recipe.momentum_epoch * self.per_epoch]
+            )
+        else:
+            v, means = self.persistent(layer)
+            rate = recipe.top_rate * recipe.top_decay ** (since // self.per_epoch)
+            self.set_rates(rate, recipe.top_momentum)
+        self.optimizer.zero_grad(set_to_none=True)
+        layer.gradient_(x, v, means)
+        self.optimizer.step()
+        return (layer.down(layer.up(x)) - x).square().sum(1).mean()
+
+    def contrastive(self, layer: RBM, x: Float[Tensor, "m v"]) -> tuple[Tensor, Tensor]:
+        """Gibbs steps from the data: a reconstruction and the means of the hidden units on it.
+
+        The last reconstruction is a mean, which is as right as a draw, and less noisy.
+        """
+        h = layer.up(x).bernoulli()
+        for _ in range(self.recipe.steps - 1):
+            h = layer.up(layer.down(h).bernoulli()).bernoulli()
+        v = layer.down(h)
+        return v, layer.up(v)
+
+    def persistent(self, layer: RBM) -> tuple[Tensor, Tensor]:
+        """Gibbs steps from where the last ones ended: states of the visible units, means of the hidden."""
+        for _ in range(self.recipe.steps):
+            v = layer.down(self.particles).bernoulli()
+            means = layer.up(v)
+            self.particles.copy_(means.bernoulli())
+        return v, means
+
+    def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
+        """Gibbs steps of the top RBM; of every state the means are passed down to an image."""
+        top = self.layers[-1]
+        h = torch.rand(n, len(top.hidden_bias), device=self.device).round()
+        while True:
+            v = top.down(h)
+            h = top.up(v.bernoulli()).bernoulli()
+            for below in reversed(self.layers[:-1]):
+                v = below.down(v)
+            yield v

@@ -1,0 +1,112 @@
+"""A small denoising diffusion model (Ho et al., 2020), the younger kin of Sohl-Dickstein et al. (2015)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from gansrc.baselines.model import Baseline, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diffusion(Baseline):
+    """Hyper-parameters of a denoising diffusion model on a fully connected net.
+
+    hidden: width of its blocks. blocks: how many. steps: of the diffusion. betas: variance of the noise of
+    the first and of the last step, linear between them. average: decay, by update, of the running mean of the
+    weights that draws samples.
+    """
+
+    hidden: int
+    blocks: int
+    steps: int
+    betas: tuple[float, float]
+    learning_rate: float
+    average: float
+
+    def model(
+        self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
+    ) -> DenoisingDiffusion:
+        """The model at its start."""
+        return DenoisingDiffusion(self, train.shape[1], seed, device)
+
+
+class Denoiser(nn.Module):
+    """Says which noise is in a noisy image: blocks of two affine layers, each told the step."""
+
+    def __init__(self, d: int, hidden: int, blocks: int, steps: int) -> None:
+        super().__init__()
+        self.steps, self.hidden = steps, hidden
+        self.into, self.out = nn.Linear(d, hidden), nn.Linear(hidden, d)
+        self.time = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+            )
+            for _ in range(blocks)
+        )
+
+    def forward(self, x: Float[Tensor, "n d"], step: Int64[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        frequencies = torch.exp(torch.linspace(0, -math.log(10_000), self.hidden // 2, device=x.device))
+        phase = 1000 / self.steps * step[:, None] * frequencies
+        when = torch.cat([phase.sin(), phase.cos()], 1)
+        h = self.into(x)
+        for time, block in zip(self.time, self.blocks, strict=True):
+            h = h + block(h + time(when))
+        return self.out(h)
+
+
+class DenoisingDiffusion(Model):
+    """Noise is added to an image step by step until nothing else is left; a net learns the way back."""
+
+    recipe: Diffusion
+
+    def __init__(self, recipe: Diffusion, d: int, seed: int, device: torch.device | str) -> None:
+        super().__init__(recipe, seed, device)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            self.net = Denoiser(d, recipe.hidden, recipe.blocks, recipe.steps)
+        self.mean = torch.optim.swa_utils.AveragedModel(
+            self.net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
+        )
+        self.d, beta = d, torch.linspace(*recipe.betas, recipe.steps)
+        self.register_buffer("beta", beta, persistent=False)
+        self.register_buffer("kept", (1 - beta).cumprod(0), persistent=False)  # of the image's own variance
+        self.to(device)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate)
+
+    def noisy(
+        self, x: Float[Tensor, "n d"], step: Int64[Tensor, " n"], noise: Float[Tensor, "n d"]
+    ) -> Float[Tensor, "n d"]:
+        """Images in [-1, 1] as they are after the steps 0 to `step`: all noise at once (Ho et al., eq. 4)."""
+        kept = self.kept[step][:, None]
+        return kept.sqrt() * x + (1 - kept).sqrt() * noise
+
+    def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+        """A step of Adam on the squared error of the noise, the mean over pixels (Ho et al., eq. 14)."""
+        step = torch.randint(self.recipe.steps, (len(x),), device=x.device)
+        noise = torch.randn_like(x)
+        cost = (self.net(self.noisy(2 * x - 1, step, noise), step) - noise).square().mean()
+        self.descend(cost)
+        self.mean.update_parameters(self.net)
+        return cost
+
+    def draw(self, n: int) -> Float[Tensor, "n d"]:
+        """From noise to images, a thousand at a time (Ho et al., algorithm 2); cut to [0, 1] in the end."""
+        sizes = [min(1000, n - i) for i in range(0, n, 1000)]
+        parts = [self.back(torch.randn(size, self.d, device=self.device)) for size in sizes]
+        return ((torch.cat(parts) + 1) / 2).clamp(0, 1)
+
+    def back(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """All steps back from pure noise, the last one without noise."""
+        for t in reversed(range(self.recipe.steps)):
+            beta, kept = self.beta[t], self.kept[t]
+            noise = self.mean(x, torch.full((len(x),), t, device=x.device))
+            x = (x - beta / (1 - kept).sqrt() * noise) / (1 - beta).sqrt()
+            if t > 0:
+                x = x + beta.sqrt() * torch.randn_like(x)
+        return x

@@ -1,0 +1,142 @@
+"""Generative moment matching networks, on pixels and on the codes of an auto-encoder (Li et al., 2015)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, dropout
+
+from gansrc.baselines.model import Baseline, Model
+from gansrc.baselines.vae import rectifiers
+
+
+@dataclass(frozen=True, kw_only=True)
+class GMMN(Baseline):
+    """Hyper-parameters of a moment matching network.
+
+    widths: squared widths of the kernels, which are added. rates, late_rates: learning rate and momentum
+    before `late_update` and after. code_layers: widths of the auto-encoder below, from the first hidden layer
+    to the code; none for a network that draws pixels. The auto-encoder comes first: `layer_updates` for each
+    of its layers by `layer_rates`, then `tune_updates` for all of it, with `tune_momentum` from given updates
+    on, on the first `code_batch` images of a minibatch; gradients are cut to `largest_gradient`. drop: share
+    of each encoder layer's inputs that is dropped meanwhile.
+    """
+
+    z_dim: int
+    hidden: tuple[int, ...]
+    widths: tuple[float, ...]
+    rates: tuple[float, float]
+    late_update: int
+    late_rates: tuple[float, float]
+    code_layers: tuple[int, ...] = ()
+    layer_updates: int = 0
+    layer_rates: tuple[float, float] = (0.1, 0.5)
+    tune_updates: int = 0
+    tune_rate: float = 0.1
+    tune_momentum: tuple[tuple[int, float], ...] = ((0, 0.0), (50, 0.5), (200, 0.9))
+    code_batch: int = 100
+    drop: tuple[float, ...] = ()
+    largest_gradient: float = 10.0
+
+    def model(
+        self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
+    ) -> MomentMatching:
+        """The network at its start."""
+        return MomentMatching(self, train.shape[1], seed, device)
+
+
+def squared_mmd(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], widths: tuple[float, ...]
+) -> Float[Tensor, ""]:
+    r"""Squared maximum mean discrepancy of two samples under $k(a, b) = \sum_w \exp(-|a - b|^2 / 2w)$.
+
+    The biased estimate, $\frac1{n^2} \sum k(x, x') - \frac2{nm} \sum k(x, y) + \frac1{m^2} \sum k(y, y')$.
+    """
+
+    def mean_kernel(a: Tensor, b: Tensor) -> Tensor:
+        half = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0) / 2
+        return sum((-half / width).exp().mean() for width in widths)
+
+    return mean_kernel(x, x) - 2 * mean_kernel(x, y) + mean_kernel(y, y)
+
+
+class MomentMatching(Model):
+    """Samples of a net are moved until their moments match the data's, in pixels or in codes."""
+
+    recipe: GMMN
+
+    def __init__(self, recipe: GMMN, d: int, seed: int, device: torch.device | str) -> None:
+        super().__init__(recipe, seed, device)
+        widths = [d, *recipe.code_layers]
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            self.net = nn.Sequential(rectifiers([recipe.z_dim, *recipe.hidden, widths[-1]]), nn.Sigmoid())
+            pairs = list(zip(widths[:-1], widths[1:], strict=True))
+            self.encoder = nn.ModuleList(nn.Linear(below, above) for below, above in pairs)
+            self.decoder = nn.ModuleList(nn.Linear(above, below) for below, above in pairs)
+        self.to(device)
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=recipe.rates[0], momentum=recipe.rates[1])
+
+    def encode(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        """Codes in [0, 1]; an image itself where there is no auto-encoder."""
+        for layer in self.encoder:
+            x = layer(x).sigmoid()
+        return x
+
+    def decode(self, code: Float[Tensor, "n c"], down_to: int = 0) -> Float[Tensor, "n d"]:
+        """Images of codes, or what lies `down_to` layers above them."""
+        for layer in reversed(self.decoder[down_to:]):
+            code = layer(code).sigmoid()
+        return code
+
+    def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+        """A step of the auto-encoder while it is its turn, then of the net; the cost of either."""
+        recipe, below = self.recipe, len(self.encoder) * self.recipe.layer_updates
+        tuning, matching = self.updates - below, self.updates - below - recipe.tune_updates
+        if not self.encoder:
+            matching = self.updates
+        if matching < 0:
+            return self.update_autoencoder(x[: recipe.code_batch], tuning)
+        late = matching >= recipe.late_update
+        self.set_rates(*(recipe.late_rates if late else recipe.rates))
+        with torch.no_grad():
+            codes = self.encode(x)
+        drawn = self.net(self.noise(len(x)))
+        cost = (squared_mmd(codes, drawn, recipe.widths).clamp(min=0) + 1e-20).sqrt()
+        self.descend(cost)
+        return cost
+
+    def update_autoencoder(self, x: Float[Tensor, "m d"], tuning: int) -> Float[Tensor, ""]:
+        """Train one layer, or, from tuning = 0 on, all of them together; cross-entropy, nats an image."""
+        recipe = self.recipe
+        if tuning < 0:
+            self.set_rates(*recipe.layer_rates)
+            number = self.updates // recipe.layer_updates
+            with torch.no_grad():
+                for layer in self.encoder[:number]:
+                    x = layer(x).sigmoid()
+            logits = self.decoder[number](self.encoder[number](x).sigmoid())
+        else:
+            momentum = [m for start, m in recipe.tune_momentum if start <= tuning][-1]
+            self.set_rates(recipe.tune_rate, momentum)
+            code = x
+            for layer, share in zip(self.encoder, recipe.drop, strict=True):
+                code = layer(dropout(code, share)).sigmoid()
+            logits = self.decoder[0](self.decode(code, down_to=1))
+        cost = binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        cost.backward()
+        nn.utils.clip_grad_norm_(self.parameters(), recipe.largest_gradient)
+        self.optimizer.step()
+        return cost
+
+    def noise(self, n: int) -> Float[Tensor, "n z"]:
+        """n codes, uniform on [-1, 1]."""
+        return 2 * torch.rand(n, self.recipe.z_dim, device=self.device) - 1
+
+    def draw(self, n: int) -> Float[Tensor, "n d"]:
+        """The net's outputs for random codes, decoded."""
+        return self.decode(self.net(self.noise(n)))

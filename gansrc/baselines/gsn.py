@@ -1,0 +1,114 @@
+"""The deep generative stochastic network (Bengio et al., 2014): a chain that is trained to come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, linear
+
+from gansrc.baselines.model import ChainBaseline, ChainModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class GSN(ChainBaseline):
+    """Hyper-parameters of a deep generative stochastic network.
+
+    hidden: tanh units of each layer. walkbacks: reconstructions that a training image is walked through.
+    salt_and_pepper: share of the pixels that are replaced by 0 or 1. noise_std: of the Gaussian noise before
+    and after the tanh of the top layer. resample: whether pixels are drawn from their probabilities before
+    the next step. decay: of the learning rate, by epoch. momentum: of a running mean of gradients.
+    """
+
+    hidden: tuple[int, ...]
+    walkbacks: int
+    salt_and_pepper: float
+    noise_std: float
+    resample: bool
+    learning_rate: float
+    decay: float
+    momentum: float
+
+    def model(self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu") -> DeepGSN:
+        """The network at its start."""
+        return DeepGSN(self, train.shape[1], seed, device)
+
+
+class DeepGSN(ChainModel):
+    """Layers x, h1, ..., hK, joined by weights that serve both ways; the layers of odd number move in turn
+    with those of even number, x among the latter."""
+
+    recipe: GSN
+
+    def __init__(self, recipe: GSN, d: int, seed: int, device: torch.device | str) -> None:
+        super().__init__(recipe, seed, device)
+        init, widths = torch.Generator().manual_seed(seed), [d, *recipe.hidden]
+        self.weights = nn.ParameterList()
+        for below, above in zip(widths[:-1], widths[1:], strict=True):
+            edge = math.sqrt(6 / (below + above))
+            self.weights.append((2 * torch.rand(above, below, generator=init) - 1) * edge)
+        self.biases = nn.ParameterList(torch.zeros(width) for width in widths)
+        self.to(device)
+        self.optimizer = torch.optim.SGD(
+            self.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, dampening=recipe.momentum
+        )
+
+    def corrupt(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Replace pixels, each with probability `salt_and_pepper`, by 0 or 1, either as likely."""
+        noise = torch.rand_like(x).round()
+        return torch.where(torch.rand_like(x) < self.recipe.salt_and_pepper, noise, x)
+
+    def step(self, layers: list[Tensor]) -> tuple[list[Tensor], Float[Tensor, "n d"]]:
+        """One step of the network from the states of all layers; the new ones, and the logits of x.
+
+        The image among the new states is a corrupted one, as that among the old ones.
+        """
+        layers, top = list(layers), len(layers) - 1
+        logits = layers[0]
+        for i in [*range(1, top + 1, 2), *range(0, top + 1, 2)]:
+            total = self.biases[i]
+            if i > 0:
+                total = linear(layers[i - 1], self.weights[i - 1], total)
+            if i < top:
+                total = torch.addmm(total, layers[i + 1], self.weights[i])
+            if i == 0:
+                logits = total
+                x = total.detach().sigmoid()
+                layers[0] = self.corrupt(x.bernoulli() if self.recipe.resample else x)
+            else:
+                layers[i] = self.activate(total, i)
+        return layers, logits
+
+    def activate(self, total: Float[Tensor, "n h"], i: int) -> Float[Tensor, "n h"]:
+        """tanh, with noise on both of its sides in every layer but the first."""
+        if i == 1:
+            return total.tanh()
+        std = self.recipe.noise_std
+        total = (total + std * torch.randn_like(total)).tanh()
+        return total + std * torch.randn_like(total)
+
+    def start(self, x: Float[Tensor, "n d"]) -> list[Tensor]:
+        """All layers when an image comes in: the hidden ones are 0."""
+        return [self.corrupt(x), *(x.new_zeros(len(x), len(bias)) for bias in self.biases[1:])]
+
+    def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+        """A gradient step on the cross-entropy of x under all reconstructions of a walk, nats a pixel."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * self.recipe.decay**self.epoch
+        layers, cost = self.start(x), x.new_zeros(())
+        for _ in range(self.recipe.walkbacks):
+            layers, logits = self.step(layers)
+            cost = cost + binary_cross_entropy_with_logits(logits, x)
+        self.descend(cost)
+        return cost
+
+    def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
+        """The network's own steps, from pixels drawn at random."""
+        layers = self.start(torch.rand(n, len(self.biases[0]), device=self.device))
+        while True:
+            layers, logits = self.step(layers)
+            yield logits.sigmoid()

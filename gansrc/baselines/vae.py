@@ -1,0 +1,69 @@
+"""The variational auto-encoder (Kingma & Welling, 2014)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from gansrc.baselines.model import Baseline, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAE(Baseline):
+    """Hyper-parameters of a variational auto-encoder; hidden: rectifiers, in the encoder and, turned round,
+    in the decoder."""
+
+    hidden: tuple[int, ...]
+    z_dim: int
+    learning_rate: float
+
+    def model(
+        self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
+    ) -> VariationalAutoencoder:
+        """The auto-encoder at its start."""
+        return VariationalAutoencoder(self, train.shape[1], seed, device)
+
+
+class VariationalAutoencoder(Model):
+    """z ~ N(0, I); p(x | z): a pixel is on with the probability that the decoder gives it."""
+
+    recipe: VAE
+
+    def __init__(self, recipe: VAE, d: int, seed: int, device: torch.device | str) -> None:
+        super().__init__(recipe, seed, device)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            self.encoder = rectifiers([d, *recipe.hidden, 2 * recipe.z_dim])
+            self.decoder = rectifiers([recipe.z_dim, *reversed(recipe.hidden), d])
+        self.to(device)
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=recipe.learning_rate)
+
+    def bound(self, x: Float[Tensor, "m d"], noise: Float[Tensor, "m z"]) -> Float[Tensor, " m"]:
+        """The evidence lower bound of log p(x), nats, at z = mean + std noise: reconstruction less KL."""
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        logits = self.decoder(mean + (log_variance / 2).exp() * noise)
+        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        return -binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1) - kl
+
+    def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+        """A step of Adam on the negative bound, nats."""
+        noise = torch.randn(len(x), self.recipe.z_dim, device=x.device)
+        cost = -self.bound(x, noise).mean()
+        self.descend(cost)
+        return cost
+
+    def draw(self, n: int) -> Float[Tensor, "n d"]:
+        """Decoded codes from the prior: probabilities of pixels."""
+        return self.decoder(torch.randn(n, self.recipe.z_dim, device=self.device)).sigmoid()
+
+
+def rectifiers(widths: list[int]) -> nn.Sequential:
+    """Affine layers of the given widths with rectifiers between them."""
+    layers: list[nn.Module] = []
+    for below, above in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Linear(below, above), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
