@@ -13,10 +13,10 @@ from gansrc.baselines.dbn import DBN
 from gansrc.baselines.diffusion import Diffusion
 from gansrc.baselines.gmmn import GMMN
 from gansrc.baselines.gsn import GSN
-from gansrc.baselines.model import Baseline, ChainBaseline, ChainModel, Model
+from gansrc.baselines.model import Baseline, ChainBaseline, ChainModel, Model, autocorrelation_time
 from gansrc.baselines.vae import VAE
 
-__all__ = ["BASELINES", "KINDS", "Baseline", "ChainBaseline", "ChainModel", "Model"]
+__all__ = ["BASELINES", "KINDS", "Baseline", "ChainBaseline", "ChainModel", "Model", "autocorrelation_time"]
 
 OURS = "ours"
 SCIENCE = "code of Hinton & Salakhutdinov (2006), Science"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -162,6 +163,12 @@ class ChainBaseline(Baseline):
     burn_in: int = 0
     thin: int = 1
 
+    def steps_per_sample(self, n: int) -> float:
+        """Steps of a chain, all chains counted, for each of n samples."""
+        width = min(self.chains, n)
+        last = self.burn_in + 1 + self.thin * (math.ceil(n / width) - 1)
+        return last * width / n
+
 
 class ChainModel(Model):
     """A model that is sampled by a Markov chain over images: states step by step, each with a mean image."""
@@ -191,3 +198,20 @@ class ChainModel(Model):
             for _ in range(self.recipe.burn_in):
                 next(chain)
             return torch.cat([next(chain).clone() for _ in range(steps)])
+
+
+def autocorrelation_time(states: Float[Tensor, "steps d"]) -> float:
+    """Steps of a chain that are worth one independent draw: 1 + 2 * the sum of its autocorrelations.
+
+    The autocorrelation of a state of d numbers is the trace of their autocovariance, divided by its value at
+    lag 0. The sum ends, as Sokal (1997) has it, at the first lag that is five times the sum. A chain that
+    never moves has an infinite time.
+    """
+    x = states.double() - states.double().mean(0)
+    spectrum = torch.fft.rfft(x, 2 * len(x), dim=0).abs().square()
+    covariance = torch.fft.irfft(spectrum, 2 * len(x), dim=0)[: len(x)].sum(1)
+    if covariance[0] <= 1e-12 * len(x):
+        return math.inf
+    times = 2 * (covariance / covariance[0]).cumsum(0) - 1
+    enough = (torch.arange(len(x)) >= 5 * times).nonzero()
+    return times[enough[0, 0] if len(enough) else -1].item()

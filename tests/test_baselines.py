@@ -1,0 +1,385 @@
+"""The other models of Table 1 at small size, each against something that is none of our code."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.stats import norm
+from torch import Tensor
+
+from gansrc import runs
+from gansrc.baselines import BASELINES, Baseline, ChainBaseline, ChainModel, Model, autocorrelation_time
+from gansrc.baselines.cae import ContractiveLayer
+from gansrc.baselines.dbn import RBM
+from gansrc.baselines.gmmn import squared_mmd
+from gansrc.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
+
+SMALL = {
+    "dbn": {"hidden": (9, 7), "layer_epochs": 2, "batch_size": 10, "chains": 20, "burn_in": 5},
+    "cae": {"hidden": (9, 7), "layer_epochs": 2, "batch_size": 10, "chains": 8, "burn_in": 3, "thin": 2},
+    "gsn": {"hidden": (9, 7), "batch_size": 10, "burn_in": 3},
+    "vae": {"hidden": (9, 7), "z_dim": 2, "batch_size": 10},
+    "gmmn": {"hidden": (9, 7), "z_dim": 2, "batch_size": 20, "epoch_updates": 7, "late_update": 12},
+    "gmmn-ae": {
+        "hidden": (9, 7), "z_dim": 2, "batch_size": 20, "epoch_updates": 7, "late_update": 12,
+        "code_layers": (8, 3), "layer_updates": 3, "tune_updates": 4, "code_batch": 10,
+    },
+    "diffusion": {"hidden": 16, "blocks": 2, "steps": 6, "batch_size": 10},
+}  # fmt: skip
+
+
+def small(kind: str, **changes: object) -> Baseline:
+    return dataclasses.replace(BASELINES[f"{kind}-mnist"], **({"preview": 30} | SMALL[kind] | changes))
+
+
+def everything(model: Model) -> Tensor:
+    state = model.state()
+    return torch.cat([state[key].double().flatten() for key in sorted(state)])
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(60, 12, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_value_has_a_source(name):
+    values = BASELINES[name].values()
+    assert values.pop("model") in type(BASELINES[name]).__name__
+    assert set(BASELINES[name].sources) == set(values)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_model_is_fitted_by_parts_as_at_once_and_from_its_state(kind, images):
+    whole, parts = small(kind).model(images, 3), small(kind).model(images, 3)
+    first = [whole.fit(images, 20)["cost"] * 20, whole.fit(images, 5)["cost"] * 5]
+    parts.fit(images, 11)
+    again = small(kind).model(torch.full((1, 12), 0.5), 0)  # as a record is read: without the data
+    again.load_state(parts.state(), parts.updates)
+    second = [again.fit(images, 9), again.fit(images, 5)["cost"] * 5]
+    assert torch.equal(everything(whole), everything(again))
+    assert first[1] == pytest.approx(second[1])
+    other = small(kind).model(images, 4)
+    other.fit(images, 25)
+    assert not torch.equal(everything(whole), everything(other))
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_samples_are_as_many_as_asked_and_depend_on_their_seed_alone(kind, images):
+    model = small(kind).model(images, 0)
+    model.fit(images, 20)
+    before = torch.get_rng_state()
+    a, b, c = (model.samples(25, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert a.shape == (25, 12) and a.min() >= 0 and a.max() <= 1
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x_train=rng.random((60, 4, 4)), x_test=rng.random((20, 4, 4)))
+    name, out = f"{kind}-mnist", str(tmp_path / "run")
+    monkeypatch.setattr("gansrc.recipes.BASELINES", {name: small(kind)})
+    monkeypatch.setattr(runs, "N_SAMPLES", 50)
+    monkeypatch.setattr(runs, "FILM_STEPS", 9)
+    train = ["train", name, "--out", out, "--data", str(tmp_path / "x.npz"), "--epochs"]
+    assert main([*train, "2"]) == 0
+    assert main([*train, "6"]) == 0
+    run = runs.Run(tmp_path / "run")
+    assert run.recipe == small(kind) and run.record["epochs"] == 6
+    assert np.isfinite(run.history["cost"]).all() and np.isfinite(run.history["valid_fine"][[0, 4]]).all()
+
+    drawn = run.samples(50)
+    assert main(["evaluate", out]) == 0
+    (tmp_path / "run" / run.record["checkpoint"]["folder"] / "model.safetensors").unlink()
+    (tmp_path / "run" / run.record["checkpoint"]["folder"]).rename(tmp_path / "gone")
+    assert main(["evaluate", out]) == 0  # once more, from the samples that the record keeps
+    kept = runs.Run(tmp_path / "run")
+    assert (kept.samples(50) - drawn).abs().max() <= 0.501 / 255
+    if isinstance(small(kind), ChainBaseline):
+        assert kept.film().shape == (9, 16)
+    assert kept.log_likelihood["fine"].shape == (20,)
+    capsys.readouterr()
+    assert main([*train[:4], "--seeds", "2"]) == 2
+    assert "trains one seed at a time" in capsys.readouterr().err
+
+
+# The deep belief net
+
+
+def binary(d: int) -> Tensor:
+    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=d)))
+
+
+def exact(rbm: RBM) -> tuple[Tensor, Tensor]:
+    """p(v) of all states v of a small RBM, by summing exp(-E) over all of its states."""
+    v, h = binary(rbm.weight.shape[1]), binary(rbm.weight.shape[0])
+    minus_energy = (v @ rbm.visible_bias)[:, None] + h @ rbm.hidden_bias + v @ rbm.weight.T @ h.T
+    weights = minus_energy.double().exp().sum(1)
+    return v, weights / weights.sum()
+
+
+@pytest.fixture
+def tiny() -> RBM:
+    rng = torch.Generator().manual_seed(1)
+    rbm = RBM(5, 4, 1.0, rng)
+    with torch.no_grad():
+        rbm.visible_bias.normal_(generator=rng)
+        rbm.hidden_bias.normal_(generator=rng)
+    return rbm
+
+
+@torch.no_grad()
+def test_R3_free_energy_is_the_hidden_units_summed_out(tiny):
+    v, p = exact(tiny)
+    weights = (-tiny.free_energy(v)).double().exp()
+    np.testing.assert_allclose(weights / weights.sum(), p, rtol=1e-5)
+    h = binary(4)
+    partition = sum(
+        math.exp(v_ @ tiny.visible_bias + h_ @ tiny.hidden_bias + h_ @ tiny.weight @ v_)
+        for v_ in v
+        for h_ in h
+    )
+    assert weights.sum().item() == pytest.approx(partition, rel=1e-5)
+
+
+def test_R3_gradient_is_that_of_the_exact_likelihood(tiny):
+    v, p = exact(tiny)
+    data = v[[3, 17, 17, 30]]
+    log_z = torch.logsumexp(-tiny.free_energy(v), 0)
+    exactly = torch.autograd.grad(tiny.free_energy(data).mean() + log_z, list(tiny.parameters()))
+    index = torch.multinomial(p.float(), 400_000, True, generator=torch.Generator().manual_seed(0))
+    tiny.gradient_(data, v[index], tiny.up(v[index]).detach())
+    for parameter, gradient in zip(tiny.parameters(), exactly, strict=True):
+        np.testing.assert_allclose(parameter.grad, gradient, atol=0.005)
+
+
+@torch.no_grad()
+def test_R3_the_chain_of_a_net_of_one_layer_visits_images_as_often_as_they_are_likely(tiny):
+    model = small("dbn", hidden=(4,), chains=40_000, burn_in=60).model(torch.rand(10, 5), 0)
+    model.layers[0].load_state_dict(tiny.state_dict())
+    means = model.samples(40_000, torch.Generator().manual_seed(0))
+    v, p = exact(tiny)
+    np.testing.assert_allclose(means.double().mean(0), p @ v.double(), atol=0.01)
+    second = (v.double().T * p) @ v.double()
+    pairs = means.double().T @ means.double() / len(means)
+    off = ~torch.eye(5, dtype=torch.bool)  # pixels are independent given the hidden units
+    np.testing.assert_allclose(pairs[off], second[off], atol=0.01)
+
+
+def test_R3_layers_learn_one_after_the_other_and_the_likelihood_rises():
+    patterns = torch.tensor([[1.0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1]])
+    data = patterns.repeat(500, 1)
+    recipe = small("dbn", hidden=(5, 5), batch_size=20, layer_epochs=5, top_rate=0.1, momentum_epoch=1)
+    model = recipe.model(data, 0)
+    start = [layer.weight.detach().clone() for layer in model.layers]
+
+    @torch.no_grad()
+    def log_p() -> float:
+        v, p = exact(model.layers[0])
+        return sum(p[(v == pattern).all(1)].log().item() for pattern in patterns) / 2
+
+    first = log_p()
+    model.fit(data, 5 * 50)
+    assert log_p() > first + 1 and log_p() < math.log(0.5) + 1e-6
+    assert torch.equal(model.layers[1].weight, start[1])
+    below = model.layers[0].weight.detach().clone()
+    model.fit(data, 5 * 50)
+    assert torch.equal(model.layers[0].weight, below) and not torch.equal(model.layers[1].weight, start[1])
+
+
+# The contractive auto-encoder
+
+
+def test_R7_contraction_and_step_by_autograds_jacobian():
+    layer = ContractiveLayer(6, 4, torch.Generator().manual_seed(0)).double()
+    x, noise = torch.rand(3, 6).double(), torch.randn(3, 4).double()
+    codes = layer.encode(x)
+    moved = layer.step(codes, noise)
+    for i in range(3):
+        jacobian = torch.autograd.functional.jacobian(lambda row: layer.encode(row[None])[0], x[i])
+        assert layer.penalty(codes)[i].item() == pytest.approx(jacobian.square().sum().item(), rel=1e-12)
+        expected = codes[i] + jacobian @ jacobian.T @ noise[i]
+        np.testing.assert_allclose(moved[i].detach(), expected.detach(), atol=1e-12)
+
+
+# The deep generative stochastic network
+
+
+def test_R7_a_step_of_the_network_without_noise_by_hand(images):
+    model = small("gsn", salt_and_pepper=0.0, noise_std=0.0, resample=False).model(images, 0)
+    for bias in model.biases:
+        torch.nn.init.normal_(bias)
+    (W1, W2), (b0, b1, b2) = (
+        [p.detach().double().numpy() for p in part] for part in (model.weights, model.biases)
+    )
+    x, h2 = images.double().numpy(), np.zeros((60, 7))
+    layers = model.start(images)
+    for _ in range(3):
+        layers, logits = model.step(layers)
+        h1 = np.tanh(x @ W1.T + h2 @ W2 + b1)
+        h2 = np.tanh(h1 @ W2.T + b2)
+        x = 1 / (1 + np.exp(-(h1 @ W1 + b0)))
+        np.testing.assert_allclose(logits.sigmoid().detach(), x, atol=1e-5)
+        np.testing.assert_allclose(layers[2].detach(), h2, atol=1e-5)
+
+
+def test_R7_corruption_replaces_the_stated_share_by_salt_and_pepper():
+    model = small("gsn").model(torch.rand(10, 12), 0)
+    x = torch.full((10_000, 12), 0.5)
+    noisy = model.corrupt(x)
+    assert (noisy == 0.5).float().mean() == pytest.approx(0.6, abs=0.01)
+    assert (noisy == 0).float().mean() == pytest.approx(0.2, abs=0.01)
+    assert set(noisy.unique().tolist()) == {0, 0.5, 1}
+
+
+# The variational auto-encoder
+
+
+@torch.no_grad()
+def test_R2_the_bound_misses_the_likelihood_by_the_posteriors_divergence():
+    model = small("vae", z_dim=1, hidden=(5,)).model(torch.rand(10, 3), 1)
+    x = torch.tensor([[1.0, 0.0, 1.0]])
+    mean, log_variance = (t.item() for t in model.encoder(x).chunk(2, 1))
+    std = math.exp(log_variance / 2)
+
+    def joint(z: float) -> float:
+        p = model.decoder(torch.tensor([[z]])).sigmoid()[0].double().numpy()
+        return norm.pdf(z) * np.prod(np.where(x[0].numpy() == 1, p, 1 - p))
+
+    def q(z: float) -> float:
+        return norm.pdf(z, mean, std)
+
+    evidence = quad(joint, -9, 9, limit=200)[0]
+    divergence = quad(
+        lambda z: q(z) * math.log(q(z) * evidence / joint(z)), mean - 8 * std, mean + 8 * std, epsabs=1e-6
+    )[0]
+    noise = torch.randn(400_000, 1, generator=torch.Generator().manual_seed(0))
+    bound = model.bound(x.expand(len(noise), -1), noise).mean().item()
+    assert divergence > 0.005
+    assert bound == pytest.approx(math.log(evidence) - divergence, abs=0.002)
+
+
+# Moment matching
+
+
+def test_mmd_by_a_double_sum():
+    rng = np.random.default_rng(0)
+    x, y, widths = rng.random((7, 3)), rng.random((5, 3)), (0.5, 2.0)
+
+    def k(a: np.ndarray, b: np.ndarray) -> float:
+        return sum(math.exp(-((a - b) ** 2).sum() / (2 * w)) for w in widths)
+
+    def mean(first: np.ndarray, second: np.ndarray) -> float:
+        return sum(k(a, b) for a in first for b in second) / (len(first) * len(second))
+
+    expected = mean(x, x) - 2 * mean(x, y) + mean(y, y)
+    assert squared_mmd(torch.tensor(x), torch.tensor(y), widths).item() == pytest.approx(expected, abs=1e-12)
+    assert squared_mmd(torch.tensor(x), torch.tensor(x), widths).item() == pytest.approx(0, abs=1e-12)
+
+
+def gaussian(n: int) -> Tensor:
+    """Points near .5 in the plane, standard deviations .1, correlation .8."""
+    root = torch.tensor([[0.1, 0.0], [0.08, 0.06]])
+    return 0.5 + torch.randn(n, 2, generator=torch.Generator().manual_seed(0)) @ root.T
+
+
+def test_gmmn_learns_a_known_gaussian():
+    recipe = small(
+        "gmmn",
+        hidden=(32, 32),
+        batch_size=200,
+        widths=(0.005, 0.02, 0.08),
+        rates=(0.1, 0.9),
+        late_rates=(0.01, 0.9),
+        late_update=600,
+    )
+    model = recipe.model(gaussian(2000), 0)
+    model.fit(gaussian(2000), 800)
+    samples = model.samples(5000, torch.Generator().manual_seed(1))
+    np.testing.assert_allclose(samples.mean(0), [0.5, 0.5], atol=0.015)
+    np.testing.assert_allclose(samples.T.cov(), [[0.01, 0.008], [0.008, 0.01]], atol=0.002)
+
+
+# Diffusion
+
+
+def test_diffusion_with_the_exact_denoiser_of_a_gaussian_draws_it():
+    model = small("diffusion", steps=1000, betas=(1e-4, 0.02)).model(torch.rand(10, 2), 0)
+    mean, std = torch.tensor([0.3, -0.2]), 0.25  # in [-1, 1], where pixels live
+
+    class Exact(torch.nn.Module):
+        def forward(self, x: Tensor, step: Tensor) -> Tensor:
+            kept = model.kept[step][:, None]
+            return (1 - kept).sqrt() * (x - kept.sqrt() * mean) / (kept * std**2 + 1 - kept)
+
+    model.mean = Exact()
+    samples = 2 * model.samples(20_000, torch.Generator().manual_seed(0)) - 1
+    np.testing.assert_allclose(samples.mean(0), mean, atol=0.01)
+    np.testing.assert_allclose(samples.T.cov(), std**2 * np.eye(2), atol=0.002)
+
+
+def test_diffusion_adds_the_noise_of_all_steps_at_once():
+    model = small("diffusion", steps=5, betas=(0.1, 0.5)).model(torch.rand(10, 2), 0)
+    x, rng = torch.ones(200_000, 1), torch.Generator().manual_seed(0)
+    y = x
+    for beta in np.linspace(0.1, 0.5, 5):
+        y = math.sqrt(1 - beta) * y + math.sqrt(beta) * torch.randn(y.shape, generator=rng)
+    at_once = model.noisy(x, torch.full((200_000,), 4), torch.randn(x.shape, generator=rng))
+    assert at_once.mean().item() == pytest.approx(y.mean().item(), abs=0.01)
+    assert at_once.std().item() == pytest.approx(y.std().item(), abs=0.01)
+
+
+# Chains
+
+
+def test_I2_steps_are_counted_as_the_chain_takes_them(images):
+    recipe = small("cae", chains=8, burn_in=3, thin=2)
+    model, steps = recipe.model(images, 0), 0
+    chain = ChainModel.draw
+
+    def counted(self: ChainModel, n: int) -> Tensor:
+        return chain(self, n)
+
+    inner = model.chain
+
+    def counting(n: int):
+        nonlocal steps
+        for x in inner(n):
+            steps += len(x)
+            yield x
+
+    model.chain = counting
+    counted(model, 25)
+    assert recipe.steps_per_sample(25) == pytest.approx(steps / 25)
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.5, 0.9])
+def test_D2_autocorrelation_time_of_an_autoregressive_chain(phi):
+    rng = np.random.default_rng(0)
+    x = np.zeros((60_000, 2))
+    for t in range(1, len(x)):
+        x[t] = phi * x[t - 1] + rng.standard_normal(2)
+    assert autocorrelation_time(torch.tensor(x)) == pytest.approx((1 + phi) / (1 - phi), rel=0.1)
+
+
+def test_D2_a_chain_that_never_moves():
+    assert autocorrelation_time(torch.ones(50, 3)) == math.inf
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_model_is_fitted_and_sampled_on_a_gpu(kind, images):
+    model = small(kind).model(images.cuda(), 0, "cuda")
+    model.fit(images.cuda(), 25)
+    samples = model.samples(30, torch.Generator("cuda").manual_seed(0))
+    assert samples.is_cuda and samples.shape == (30, 12)
