@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +12,7 @@ import matplotlib.pyplot as plt
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -44,6 +48,21 @@ def use_style() -> None:
     except ImportError:  # not in a notebook
         return
     set_matplotlib_formats("svg")
+
+
+def movie(images: Float[Tensor, "n d"], image_shape: Sequence[int], alt: str, milliseconds: int = 80) -> Any:
+    """Grey images in [0, 1] one after the other, four times as large, for a notebook; a click shows them."""
+    from IPython.display import HTML
+
+    frames = (images.reshape(-1, *image_shape) * 255).round().byte().cpu().numpy()
+    size = (4 * image_shape[1], 4 * image_shape[0])
+    pictures = [Image.fromarray(frame).resize(size, Image.Resampling.NEAREST) for frame in frames]
+    file = io.BytesIO()
+    more = {"save_all": True, "append_images": pictures[1:], "duration": milliseconds, "loop": 0}
+    pictures[0].save(file, "WEBP", quality=60, **more)
+    source = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+    picture = f'<img class="photo" alt="{html.escape(alt)}" width="{size[0]}" src="{source}" loading="lazy">'
+    return HTML(f"<details><summary>Play: {len(images)} steps</summary>{picture}</details>")
 
 
 def mosaic(

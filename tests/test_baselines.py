@@ -179,7 +179,9 @@ def test_R3_the_chain_of_a_net_of_one_layer_visits_images_as_often_as_they_are_l
 def test_R3_layers_learn_one_after_the_other_and_the_likelihood_rises():
     patterns = torch.tensor([[1.0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1]])
     data = patterns.repeat(500, 1)
-    recipe = small("dbn", hidden=(5, 5), batch_size=20, layer_epochs=5, top_rate=0.1, momentum_epoch=1)
+    recipe = small(
+        "dbn", hidden=(5, 5), batch_size=20, layer_epochs=5, top_rate=0.1, momentum_epoch=1, weight_std=0.01
+    )
     model = recipe.model(data, 0)
     start = [layer.weight.detach().clone() for layer in model.layers]
 

@@ -17,18 +17,17 @@ from gansrc.baselines.model import ChainBaseline, ChainModel
 class DBN(ChainBaseline):
     """Hyper-parameters of a deep belief net.
 
-    hidden: units of each layer, from the bottom. layer_epochs: how long each layer below the top is trained;
-    the top gets what is left. weight_std: of the normal start. momentum: before and after epoch
-    `momentum_epoch` of a layer below the top. steps: of Gibbs sampling, from the data (contrastive
-    divergence); at the top they go on from where they ended last (persistent contrastive divergence), with
-    `top_momentum` and `top_rate`, which is multiplied by `top_decay` every epoch.
+    hidden: units of each layer, from the bottom. layer_epochs: how long each is trained. weight_std: of the
+    normal start. momentum: before and after epoch `momentum_epoch` of a layer below the top. steps: of Gibbs
+    sampling, from the data (contrastive divergence); at the top they go on from where they ended last
+    (persistent contrastive divergence), with `top_momentum` and `top_rate`, which falls to 0 in a straight
+    line.
     """
 
     hidden: tuple[int, ...]
     layer_epochs: int
     learning_rate: float
     top_rate: float
-    top_decay: float
     top_momentum: float
     weight_std: float
     weight_cost: float
@@ -116,7 +115,7 @@ class DeepBeliefNet(ChainModel):
             )
         else:
             v, means = self.persistent(layer)
-            rate = recipe.top_rate * recipe.top_decay ** (since // self.per_epoch)
+            rate = recipe.top_rate * max(1 - since / (recipe.layer_epochs * self.per_epoch), 0)
             self.set_rates(rate, recipe.top_momentum)
         self.optimizer.zero_grad(set_to_none=True)
         layer.gradient_(x, v, means)
