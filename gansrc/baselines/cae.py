@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, linear
 
-from gansrc.baselines.model import ChainBaseline, ChainModel
+from gansrc.baselines.model import ChainBaseline, ChainModel, some_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,7 @@ class StackedCAE(ChainModel):
         init, widths = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
         pairs = zip(widths[:-1], widths[1:], strict=True)
         self.layers = nn.ModuleList(ContractiveLayer(v, h, init) for v, h in pairs)
-        chosen = torch.randint(len(train), (recipe.chains,), generator=init)
-        self.register_buffer("starts", train[chosen.to(train.device)])
+        self.register_buffer("starts", some_of(train, recipe.chains, init))
         self.to(device)
         self.optimizer = torch.optim.SGD(self.parameters(), lr=recipe.learning_rate)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, linear
 
-from gansrc.baselines.model import ChainBaseline, ChainModel
+from gansrc.baselines.model import ChainBaseline, ChainModel, some_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class GSN(ChainBaseline):
 
     def model(self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu") -> DeepGSN:
         """The network at its start."""
-        return DeepGSN(self, train.shape[1], seed, device)
+        return DeepGSN(self, train, seed, device)
 
 
 class DeepGSN(ChainModel):
@@ -44,14 +44,17 @@ class DeepGSN(ChainModel):
 
     recipe: GSN
 
-    def __init__(self, recipe: GSN, d: int, seed: int, device: torch.device | str) -> None:
+    def __init__(
+        self, recipe: GSN, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
+    ) -> None:
         super().__init__(recipe, seed, device)
-        init, widths = torch.Generator().manual_seed(seed), [d, *recipe.hidden]
+        init, widths = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
         self.weights = nn.ParameterList()
         for below, above in zip(widths[:-1], widths[1:], strict=True):
             edge = math.sqrt(6 / (below + above))
             self.weights.append((2 * torch.rand(above, below, generator=init) - 1) * edge)
         self.biases = nn.ParameterList(torch.zeros(width) for width in widths)
+        self.register_buffer("starts", some_of(train, recipe.chains, init))
         self.to(device)
         self.optimizer = torch.optim.SGD(
             self.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, dampening=recipe.momentum
@@ -107,8 +110,8 @@ class DeepGSN(ChainModel):
         return cost
 
     def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
-        """The network's own steps, from pixels drawn at random."""
-        layers = self.start(torch.rand(n, len(self.biases[0]), device=self.device))
+        """The network's own steps, from training images, at most as many as the recipe has chains."""
+        layers = self.start(self.starts[:n])
         while True:
             layers, logits = self.step(layers)
             yield logits.sigmoid()

@@ -200,6 +200,11 @@ class ChainModel(Model):
             return torch.cat([next(chain).clone() for _ in range(steps)])
 
 
+def some_of(train: Float[Tensor, "n d"], m: int, rng: torch.Generator) -> Float[Tensor, "m d"]:
+    """m training images, drawn with replacement, for chains to begin at."""
+    return train[torch.randint(len(train), (m,), generator=rng).to(train.device)]
+
+
 def autocorrelation_time(states: Float[Tensor, "steps d"]) -> float:
     """Steps of a chain that are worth one independent draw: 1 + 2 * the sum of its autocorrelations.
 
