@@ -65,8 +65,9 @@ DBN_MNIST = DBN(
     momentum=(0.5, 0.9),
     momentum_epoch=5,
     steps=1,
-    chains=10_000,
+    chains=1000,
     burn_in=1000,
+    thin=100,
     sources=_sources(
         SCIENCE,
         "learning_rate weight_std weight_cost momentum momentum_epoch steps batch_size",

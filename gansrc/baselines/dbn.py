@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from gansrc.baselines.model import ChainBaseline, ChainModel
+from gansrc.baselines.model import ChainBaseline, ChainModel, some_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,7 @@ class DeepBeliefNet(ChainModel):
         self.layers = nn.ModuleList(RBM(v, h, recipe.weight_std, init) for v, h in pairs)
         with torch.no_grad():
             self.layers[0].visible_bias.copy_(train.mean(0).clamp(0.01, 0.99).logit())
+        self.register_buffer("starts", some_of(train, recipe.chains, init))
         self.register_buffer("particles", torch.rand(recipe.batch_size, widths[-1], generator=init).round())
         self.to(device)
         weights = [layer.weight for layer in self.layers]
@@ -142,9 +143,14 @@ class DeepBeliefNet(ChainModel):
         return v, means
 
     def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
-        """Gibbs steps of the top RBM; of every state the means are passed down to an image."""
-        top = self.layers[-1]
-        h = torch.rand(n, len(top.hidden_bias), device=self.device).round()
+        """Gibbs steps of the top RBM; of every state the means are passed down to an image.
+
+        They begin at training images, at most as many as the recipe has chains.
+        """
+        top, h = self.layers[-1], self.starts[:n]
+        for layer in self.layers:
+            h = layer.up(h)
+        h = h.bernoulli()
         while True:
             v = top.down(h)
             h = top.up(v.bernoulli()).bernoulli()

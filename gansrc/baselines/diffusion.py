@@ -36,7 +36,7 @@ class Diffusion(Baseline):
 
 
 class Denoiser(nn.Module):
-    """Says which noise is in a noisy image: blocks of two affine layers, each told the step."""
+    """Says which image is in a noisy one: blocks of two affine layers, each told the step."""
 
     def __init__(self, d: int, hidden: int, blocks: int, steps: int) -> None:
         super().__init__()
@@ -87,10 +87,13 @@ class DenoisingDiffusion(Model):
         return kept.sqrt() * x + (1 - kept).sqrt() * noise
 
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A step of Adam on the squared error of the noise, the mean over pixels (Ho et al., eq. 14)."""
-        step = torch.randint(self.recipe.steps, (len(x),), device=x.device)
-        noise = torch.randn_like(x)
-        cost = (self.net(self.noisy(2 * x - 1, step, noise), step) - noise).square().mean()
+        """A step of Adam on the squared error of the guessed image, the mean over pixels.
+
+        To guess the noise, as Ho et al. do, comes to the same up to a weight for each step; but noise has as
+        many dimensions as an image has pixels, and a net with a waist cannot pass it on.
+        """
+        step, x = torch.randint(self.recipe.steps, (len(x),), device=x.device), 2 * x - 1
+        cost = (self.net(self.noisy(x, step, torch.randn_like(x)), step) - x).square().mean()
         self.descend(cost)
         self.mean.update_parameters(self.net)
         return cost
@@ -102,11 +105,12 @@ class DenoisingDiffusion(Model):
         return ((torch.cat(parts) + 1) / 2).clamp(0, 1)
 
     def back(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """All steps back from pure noise, the last one without noise."""
+        """All steps back from pure noise; the last one is the guess itself."""
         for t in reversed(range(self.recipe.steps)):
-            beta, kept = self.beta[t], self.kept[t]
-            noise = self.mean(x, torch.full((len(x),), t, device=x.device))
-            x = (x - beta / (1 - kept).sqrt() * noise) / (1 - beta).sqrt()
-            if t > 0:
-                x = x + beta.sqrt() * torch.randn_like(x)
-        return x
+            image = self.mean(x, torch.full((len(x),), t, device=x.device)).clamp(-1, 1)
+            if t == 0:
+                return image
+            beta, kept, before = self.beta[t], self.kept[t], self.kept[t - 1]
+            x = before.sqrt() * beta * image + (1 - beta).sqrt() * (1 - before) * x  # Ho et al., eq. 7
+            x = x / (1 - kept) + ((1 - before) / (1 - kept) * beta).sqrt() * torch.randn_like(x)
+        raise AssertionError("a diffusion has a step")
