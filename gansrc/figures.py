@@ -61,7 +61,7 @@ def movie(images: Float[Tensor, "n d"], image_shape: Sequence[int], alt: str, mi
     more = {"save_all": True, "append_images": pictures[1:], "duration": milliseconds, "loop": 0}
     pictures[0].save(file, "WEBP", quality=60, **more)
     source = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
-    picture = f'<img class="photo" alt="{html.escape(alt)}" width="{size[0]}" src="{source}" loading="lazy">'
+    picture = f'<img class="photo" alt="{html.escape(alt)}" width="{size[0]}" src="{source}">'
     return HTML(f"<details><summary>Play: {len(images)} steps</summary>{picture}</details>")
 
 
