@@ -27,20 +27,12 @@ GMMN_CODE = "github.com/yujiali/gmmn, train.py (the authors', 2015)"
 EVAE = "Yeung et al. (2017), whose grid of VAEs has its best score there"
 DDPM = "Ho et al. (2020)"
 SPLIT = "the first 50,000 training images of MNIST in [0, 1], as for the GAN"
-FACES = "as for the GAN: the unlabeled part of TFD, or 80 % of the people of LFW"
 
 
 def _sources(source: str, fields: str, **special: str) -> dict[str, str]:
     """One source for the fields named, beside those given one by one; the name and the like are ours."""
     common = {"name": OURS, "data": SPLIT, "epochs": OURS, "epoch_updates": OURS, "preview": OURS}
     return common | dict.fromkeys(fields.split(), source) | special
-
-
-def _on_faces(recipe: Baseline, **changes: object) -> Baseline:
-    """A recipe for the face set: the same but for the changes, which are ours unless they have a source."""
-    changes = {"name": recipe.name.replace("mnist", "faces"), "data": "faces"} | changes
-    sources = dict(recipe.sources) | dict.fromkeys(changes, OURS) | {"data": FACES}
-    return dataclasses.replace(recipe, **{"sources": sources} | changes)
 
 
 AUTOENCODER = (

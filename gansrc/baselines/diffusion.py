@@ -106,11 +106,12 @@ class DenoisingDiffusion(Model):
 
     def back(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """All steps back from pure noise; the last one is the guess itself."""
-        for t in reversed(range(self.recipe.steps)):
-            image = self.mean(x, torch.full((len(x),), t, device=x.device)).clamp(-1, 1)
-            if t == 0:
-                return image
+
+        def guess(t: int) -> Float[Tensor, "n d"]:
+            return self.mean(x, torch.full((len(x),), t, device=x.device)).clamp(-1, 1)
+
+        for t in reversed(range(1, self.recipe.steps)):
             beta, kept, before = self.beta[t], self.kept[t], self.kept[t - 1]
-            x = before.sqrt() * beta * image + (1 - beta).sqrt() * (1 - before) * x  # Ho et al., eq. 7
+            x = before.sqrt() * beta * guess(t) + (1 - beta).sqrt() * (1 - before) * x  # Ho et al., eq. 7
             x = x / (1 - kept) + ((1 - before) / (1 - kept) * beta).sqrt() * torch.randn_like(x)
-        raise AssertionError("a diffusion has a step")
+        return guess(0)

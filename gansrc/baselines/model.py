@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -80,6 +81,7 @@ class Model(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
+        """Where the model is trained."""
         return self.rng.device
 
     def fit(self, data: Float[Tensor, "n d"], updates: int) -> dict[str, float]:
@@ -181,23 +183,16 @@ class ChainModel(Model):
 
     def draw(self, n: int) -> Float[Tensor, "n d"]:
         """n mean images, from as many chains and as far apart as the recipe says."""
-        recipe, kept = self.recipe, []
-        width = min(recipe.chains, n)
-        for step, images in enumerate(self.chain(width), 1):
-            if step > recipe.burn_in and (step - recipe.burn_in - 1) % recipe.thin == 0:
-                kept.append(images.clone())
-                if len(kept) * width >= n:
-                    return torch.cat(kept)[:n]
-        raise AssertionError("a chain has no end")
+        recipe, width = self.recipe, min(self.recipe.chains, n)
+        steps = itertools.islice(self.chain(width), recipe.burn_in, None, recipe.thin)
+        return torch.cat([next(steps).clone() for _ in range(math.ceil(n / width))])[:n]
 
     def film(self, steps: int, rng: torch.Generator) -> Float[Tensor, "steps d"]:
         """Consecutive steps of one chain, after the burn-in."""
         self.eval()
         with torch.no_grad(), drawing_from(rng):
-            chain = self.chain(1)
-            for _ in range(self.recipe.burn_in):
-                next(chain)
-            return torch.cat([next(chain).clone() for _ in range(steps)])
+            first = self.recipe.burn_in
+            return torch.cat([x.clone() for x in itertools.islice(self.chain(1), first, first + steps)])
 
 
 def some_of(train: Float[Tensor, "n d"], m: int, rng: torch.Generator) -> Float[Tensor, "m d"]:
