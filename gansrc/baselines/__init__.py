@@ -7,6 +7,7 @@ papers that do not give all of their settings; what could not be found is marked
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from gansrc.baselines.cae import CAE
 from gansrc.baselines.dbn import DBN
@@ -27,6 +28,7 @@ GMMN_CODE = "github.com/yujiali/gmmn, train.py (the authors', 2015)"
 EVAE = "Yeung et al. (2017), whose grid of VAEs has its best score there"
 DDPM = "Ho et al. (2020)"
 SPLIT = "the first 50,000 training images of MNIST in [0, 1], as for the GAN"
+FACES = "the unlabeled part of TFD in [0, 1], or else Labeled Faces in the Wild, as for the GAN"
 
 
 def _sources(source: str, fields: str, **special: str) -> dict[str, str]:
@@ -183,6 +185,31 @@ DIFFUSION_MNIST = Diffusion(
     ),
 )
 
+
+def _on_faces(recipe: Baseline, source: str, fields: str = "", **changes: Any) -> Baseline:
+    """The recipe for faces: some values changed, `fields` of them by `source`, the others by us."""
+    sources = {key: source if key in fields.split() else OURS for key in changes}
+    name = recipe.name.replace("mnist", "faces")
+    sources = {**recipe.sources, "data": FACES, **sources}
+    return dataclasses.replace(recipe, name=name, data="faces", sources=sources, **changes)
+
+
+ON_FACES = (
+    _on_faces(DBN_MNIST, OURS, epochs=200, layer_epochs=100),
+    _on_faces(CAE_MNIST, OURS, epochs=100, layer_epochs=50),
+    _on_faces(GSN_MNIST, OURS, salt_and_pepper=0.2, resample=False, learning_rate=1.0),
+    _on_faces(VAE_MNIST, EVAE, "epochs z_dim", epochs=250, z_dim=15),
+    _on_faces(GMMN_MNIST, GMMN_CODE, "epochs widths", epochs=96, widths=(5.0, 10.0, 20.0, 40.0, 80.0, 160.0)),
+    _on_faces(
+        GMMN_AE_MNIST, GMMN_CODE,
+        "epochs widths rates late_rates code_layers tune_updates tune_momentum drop",
+        epochs=144, widths=(1.0, 2.0, 5.0, 10.0, 20.0, 40.0), rates=(0.1, 0.9), late_rates=(0.01, 0.99),
+        code_layers=(512, 512, 128), tune_updates=15_000, tune_momentum=((0, 0.0),), drop=(0.1, 0.1, 0.1),
+    ),
+    _on_faces(DIFFUSION_MNIST, OURS, epochs=400),
+)  # fmt: skip
+"""The same models on faces."""
+
 BASELINES: dict[str, Baseline] = {
     recipe.name: recipe
     for recipe in (
@@ -193,6 +220,7 @@ BASELINES: dict[str, Baseline] = {
         GMMN_MNIST,
         GMMN_AE_MNIST,
         DIFFUSION_MNIST,
+        *ON_FACES,
     )
 }
 """All of them, by name."""
