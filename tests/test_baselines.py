@@ -30,7 +30,7 @@ SMALL = {
     "gmmn": {"hidden": (9, 7), "z_dim": 2, "batch_size": 20, "epoch_updates": 7, "late_update": 12},
     "gmmn-ae": {
         "hidden": (9, 7), "z_dim": 2, "batch_size": 20, "epoch_updates": 7, "late_update": 12,
-        "code_layers": (8, 3), "layer_updates": 3, "tune_updates": 4, "code_batch": 10,
+        "code_layers": (8, 3), "layer_updates": 3, "tune_updates": 4, "code_batch": 10, "rates": (0.1, 0.9),
     },
     "diffusion": {"hidden": 16, "blocks": 2, "steps": 6, "batch_size": 10},
 }  # fmt: skip
@@ -270,6 +270,15 @@ def test_R2_the_bound_misses_the_likelihood_by_the_posteriors_divergence():
     assert bound == pytest.approx(math.log(evidence) - divergence, abs=0.002)
 
 
+@torch.no_grad()
+def test_R2_samples_of_a_linear_decoder_are_those_of_a_known_gaussian():
+    model = small("vae", z_dim=2, hidden=()).model(torch.rand(10, 3), 1)
+    weight, bias = (p.double() for p in model.decoder.parameters())
+    logits = model.samples(100_000, torch.Generator().manual_seed(0)).double().logit()
+    np.testing.assert_allclose(logits.mean(0), bias, atol=0.02)
+    np.testing.assert_allclose(logits.T.cov(), weight @ weight.T, atol=0.02)
+
+
 # Moment matching
 
 
@@ -300,12 +309,12 @@ def test_gmmn_learns_a_known_gaussian():
         hidden=(32, 32),
         batch_size=200,
         widths=(0.005, 0.02, 0.08),
-        rates=(0.1, 0.9),
-        late_rates=(0.01, 0.9),
-        late_update=600,
+        rates=(0.03, 0.9),
+        late_rates=(0.003, 0.9),
+        late_update=800,
     )
     model = recipe.model(gaussian(2000), 0)
-    model.fit(gaussian(2000), 800)
+    model.fit(gaussian(2000), 1200)
     samples = model.samples(5000, torch.Generator().manual_seed(1))
     np.testing.assert_allclose(samples.mean(0), [0.5, 0.5], atol=0.015)
     np.testing.assert_allclose(samples.T.cov(), [[0.01, 0.008], [0.008, 0.01]], atol=0.002)

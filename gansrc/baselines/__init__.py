@@ -142,12 +142,14 @@ GMMN_MNIST = GMMN(
     z_dim=10,
     hidden=(64, 256, 256, 1024),
     widths=(2.0, 5.0, 10.0, 20.0, 40.0, 80.0),
-    rates=(2.0, 0.9),
+    rates=(0.2, 0.9),
     late_update=10_000,
-    late_rates=(0.2, 0.99),
+    late_rates=(0.02, 0.99),
     sources=_sources(
         GMMN_CODE,
-        "epochs batch_size z_dim hidden widths rates late_update late_rates",
+        "epochs batch_size z_dim hidden widths late_update",
+        rates=OURS + "; there a learning rate of 2, by which our net gets stuck",
+        late_rates=OURS + "; there a learning rate of .2",
         **dict.fromkeys(AUTOENCODER.split(), "no auto-encoder"),
     ),
 )
@@ -157,11 +159,13 @@ GMMN_AE_MNIST = dataclasses.replace(
     name="gmmn-ae-mnist",
     epochs=98,
     widths=(1.0,),
+    rates=(2.0, 0.9),
+    late_rates=(0.2, 0.99),
     code_layers=(1024, 32),
     layer_updates=3000,
     tune_updates=3000,
     drop=(0.2, 0.5),
-    sources={**GMMN_MNIST.sources, **dict.fromkeys(AUTOENCODER.split(), GMMN_CODE)},
+    sources={**GMMN_MNIST.sources, **dict.fromkeys([*AUTOENCODER.split(), "rates", "late_rates"], GMMN_CODE)},
 )
 
 DIFFUSION_MNIST = Diffusion(

@@ -64,7 +64,11 @@ def squared_mmd(
 
 
 class MomentMatching(Model):
-    """Samples of a net are moved until their moments match the data's, in pixels or in codes."""
+    """Samples of a net are moved until their moments match the data's, in pixels or in codes.
+
+    Its weights start as He et al. (2015) have it: samples that start all but equal move as one, into a
+    corner where the sigmoids are deaf.
+    """
 
     recipe: GMMN
 
@@ -77,6 +81,9 @@ class MomentMatching(Model):
             pairs = list(zip(widths[:-1], widths[1:], strict=True))
             self.encoder = nn.ModuleList(nn.Linear(below, above) for below, above in pairs)
             self.decoder = nn.ModuleList(nn.Linear(above, below) for below, above in pairs)
+            for layer in self.net[0][::2]:
+                nn.init.kaiming_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
         self.to(device)
         self.optimizer = torch.optim.SGD(self.parameters(), lr=recipe.rates[0], momentum=recipe.rates[1])
 
