@@ -50,7 +50,8 @@ class Denoiser(nn.Module):
             for _ in range(blocks)
         )
 
-    def forward(self, x: Float[Tensor, "n d"], step: Int64[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    def forward(self, x: Float[Tensor, "n d"], step: Int64[Tensor, " m"]) -> Float[Tensor, "n d"]:
+        """The step of each of the n images, or m = 1 step of all."""
         frequencies = torch.exp(torch.linspace(0, -math.log(10_000), self.hidden // 2, device=x.device))
         phase = 1000 / self.steps * step[:, None] * frequencies
         when = torch.cat([phase.sin(), phase.cos()], 1)
@@ -108,7 +109,7 @@ class DenoisingDiffusion(Model):
         """All steps back from pure noise; the last one is the guess itself."""
 
         def guess(t: int) -> Float[Tensor, "n d"]:
-            return self.mean(x, torch.full((len(x),), t, device=x.device)).clamp(-1, 1)
+            return self.mean(x, torch.full((1,), t, device=x.device)).clamp(-1, 1)
 
         for t in reversed(range(1, self.recipe.steps)):
             beta, kept, before = self.beta[t], self.kept[t], self.kept[t - 1]
