@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from gansrc.baselines import BASELINES, Baseline, ChainBaseline, Model, autocorr
 from gansrc.baselines.cae import ContractiveLayer
 from gansrc.baselines.dbn import RBM
 from gansrc.baselines.gmmn import squared_mmd
+from gansrc.baselines.yardsticks import centroids
 from gansrc.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
@@ -388,3 +390,17 @@ def test_a_model_is_fitted_and_sampled_on_a_gpu(kind, images):
     model.fit(images.cuda(), 25)
     samples = model.samples(30, torch.Generator("cuda").manual_seed(0))
     assert samples.is_cuda and samples.shape == (30, 12)
+
+
+# Yardsticks
+
+
+def test_P2_centroids_are_those_of_one_step_of_lloyds_algorithm():
+    from sklearn.cluster import KMeans
+
+    x = torch.rand(300, 6, generator=torch.Generator().manual_seed(0))
+    means, counts = centroids(x, x[:20])
+    with warnings.catch_warnings(action="ignore"):  # one step is no convergence
+        kmeans = KMeans(20, init=x[:20].numpy(), n_init=1, max_iter=1).fit(x.numpy())
+    np.testing.assert_allclose(means, kmeans.cluster_centers_, atol=1e-6)
+    assert counts.sum() == 300 and counts.min() > 0
