@@ -206,7 +206,7 @@ ON_FACES = (
     _on_faces(GMMN_MNIST, GMMN_CODE, "epochs widths", epochs=96, widths=(5.0, 10.0, 20.0, 40.0, 80.0, 160.0)),
     _on_faces(
         GMMN_AE_MNIST, GMMN_CODE,
-        "epochs widths rates late_rates code_layers tune_updates tune_momentum drop",
+        "epochs widths rates code_layers tune_updates tune_momentum drop",
         epochs=144, widths=(1.0, 2.0, 5.0, 10.0, 20.0, 40.0), rates=(0.1, 0.9), late_rates=(0.01, 0.99),
         code_layers=(512, 512, 128), tune_updates=15_000, tune_momentum=((0, 0.0),), drop=(0.1, 0.1, 0.1),
     ),
