@@ -39,7 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "recipe",
         help="mnist (the authors' code), mnist-algorithm-1 (the paper's text) or a variant of it, faces,"
-        " faces-stage-2, cifar10-fc, cifar10-conv; dbn-mnist, cae-mnist and other models of Table 1",
+        " faces-stage-2, cifar10-fc, cifar10-conv; the rest of Table 1: dbn-mnist, dbn-faces, likewise cae-,"
+        " gsn-, vae-, gmmn-, gmmn-ae-, diffusion-",
     )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, made if absent")
     train.add_argument("--epochs", type=int, help="total length; more than before prolongs a finished run")

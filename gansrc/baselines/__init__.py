@@ -191,10 +191,16 @@ DIFFUSION_MNIST = Diffusion(
 
 
 def _on_faces(recipe: Baseline, source: str, fields: str = "", **changes: Any) -> Baseline:
-    """The recipe for faces: some values changed, `fields` of them by `source`, the others by us."""
-    sources = {key: source if key in fields.split() else OURS for key in changes}
+    """The recipe for faces: `fields` by `source`, which speaks of faces; other changes are ours."""
+    mnist = {key: text if text.startswith((OURS, "no ")) else f"{text}, for MNIST"
+             for key, text in recipe.sources.items()}  # fmt: skip
+    sources = {
+        **mnist,
+        "data": FACES,
+        **dict.fromkeys(changes, OURS),
+        **dict.fromkeys(fields.split(), source),
+    }
     name = recipe.name.replace("mnist", "faces")
-    sources = {**recipe.sources, "data": FACES, **sources}
     return dataclasses.replace(recipe, name=name, data="faces", sources=sources, **changes)
 
 
@@ -202,11 +208,14 @@ ON_FACES = (
     _on_faces(DBN_MNIST, OURS, epoch_updates=500),
     _on_faces(CAE_MNIST, OURS, epochs=16, epoch_updates=2500, layer_epochs=8),
     _on_faces(GSN_MNIST, OURS, epoch_updates=500, salt_and_pepper=0.2, resample=False, learning_rate=1.0),
-    _on_faces(VAE_MNIST, EVAE, "epochs z_dim", epochs=250, z_dim=15),
-    _on_faces(GMMN_MNIST, GMMN_CODE, "epochs widths", epochs=96, widths=(5.0, 10.0, 20.0, 40.0, 80.0, 160.0)),
+    _on_faces(VAE_MNIST, EVAE, "epochs z_dim hidden learning_rate", epochs=250, z_dim=15),
+    _on_faces(
+        GMMN_MNIST, GMMN_CODE, "epochs widths batch_size z_dim hidden",
+        epochs=96, widths=(5.0, 10.0, 20.0, 40.0, 80.0, 160.0),
+    ),
     _on_faces(
         GMMN_AE_MNIST, GMMN_CODE,
-        "epochs widths rates code_layers tune_updates tune_momentum drop",
+        "epochs widths rates batch_size z_dim hidden code_layers tune_updates tune_momentum drop",
         epochs=144, widths=(1.0, 2.0, 5.0, 10.0, 20.0, 40.0), rates=(0.1, 0.9), late_rates=(0.01, 0.99),
         code_layers=(512, 512, 128), tune_updates=15_000, tune_momentum=((0, 0.0),), drop=(0.1, 0.1, 0.1),
     ),
