@@ -110,6 +110,19 @@ class Run:
         with np.load(self.folder / "log_likelihood.npz", allow_pickle=False) as file:
             return dict(file)
 
+    def score(self, grid: str = "original") -> tuple[float, float]:
+        """Mean log-likelihood of the test images and its standard error, nats, from their recorded values.
+
+        Where a data set has folds: the mean of the folds' means, and the standard error over folds.
+        """
+        values = self.log_likelihood
+        if grid in values:
+            points = values[grid].astype(float)
+            return points.mean(), points.std() / len(points) ** 0.5
+        folds = [x for name, x in values.items() if name.startswith(f"{grid}-")]
+        means = np.array([x.astype(float).mean() for x in folds])
+        return means.mean(), means.std(ddof=1) / len(means) ** 0.5
+
     def state(self) -> dict[str, Tensor]:
         """The checkpoint's tensors. Raises ValueError if a file is missing, truncated or altered."""
         state: dict[str, Tensor] = {}

@@ -13,6 +13,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
+from scipy.stats import sem
 from test_datasets import write_lfw
 from test_networks import shrunken
 
@@ -116,6 +117,7 @@ def test_E2_scores_are_means_over_folds_with_a_sigma_each(at_home):
         means.append(points.mean())
     assert result["mean"] == pytest.approx(np.mean(means), abs=0.02)
     assert result["standard_error"] == pytest.approx(np.std(means, ddof=1) / np.sqrt(5), rel=1e-3)
+    assert runs.Run(run.folder).score() == pytest.approx((np.mean(means), sem(means)), rel=1e-3)
 
 
 def test_E3_scores_are_taken_in_the_normalised_space(at_home):

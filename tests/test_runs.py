@@ -299,6 +299,7 @@ def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, ima
     assert result["original"]["mean"] == pytest.approx(points.mean(), abs=1e-3)
     assert result["original"]["standard_error"] == pytest.approx(points.std() / np.sqrt(40), rel=0.02)
     kept = runs.Run(run.folder)
+    assert kept.score() == pytest.approx((points.mean(), points.std() / np.sqrt(40)), rel=1e-3)
     np.testing.assert_allclose(kept.log_likelihood["original"], points, atol=1e-2)
     assert kept.record["evaluation"]["samples"] == 300
 
