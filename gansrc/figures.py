@@ -65,6 +65,15 @@ def movie(images: Float[Tensor, "n d"], image_shape: Sequence[int], alt: str, mi
     return HTML(f"<details><summary>Play: {len(images)} steps</summary>{picture}</details>")
 
 
+def table(*lines: Sequence[object]) -> Any:
+    """A table for a notebook, its head first; the first column is flush left, all others right."""
+    from IPython.display import Markdown
+
+    head, *body = lines
+    rule = [":--", *["--:"] * (len(head) - 1)]
+    return Markdown("\n".join(" | ".join(map(str, line)) for line in (head, rule, *body)))
+
+
 def mosaic(
     images: Float[Tensor, "n d"], columns: int, image_shape: Sequence[int], marked_column: int | None = None
 ) -> Figure:
