@@ -149,8 +149,11 @@ class Run:
         return match
 
     def model(self) -> Model:
-        """The trained model, on the CPU, of a run that is no game."""
-        return self.game(torch.full((1, self.record["data"]["dimension"]), 0.5))
+        """The trained model, on the CPU, of a run that is no game: to be sampled, wherever it was trained."""
+        model = self.recipe.model(torch.full((1, self.record["data"]["dimension"]), 0.5), 0)
+        weights = {k.removeprefix("model."): v for k, v in self.state().items() if k.startswith("model.")}
+        model.load_state_dict(weights)
+        return model
 
     def generator(self) -> nn.Module:
         """The trained generator, on the CPU: that whose samples are judged."""
@@ -246,6 +249,8 @@ def train_seeds(
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     if isinstance(recipe, Baseline) and len(out) > 1:
         raise ValueError(f"{recipe.name} trains one seed at a time, got {len(out)}: leave --seeds out")
+    if isinstance(recipe, Baseline) and epochs > recipe.longest():
+        raise ValueError(f"epochs must be at most {recipe.longest()}, where {recipe.name} ends, got {epochs}")
     where = _device(device)
     previous = {seed: _previous(folder, recipe, seed) for seed, folder in out.items()}
     material = _Material.load(recipe, data, where)

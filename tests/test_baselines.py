@@ -25,7 +25,7 @@ from gansrc.cli import main
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
 
 SMALL = {
-    "dbn": {"hidden": (9, 7), "layer_epochs": 2, "batch_size": 10, "chains": 20, "burn_in": 5},
+    "dbn": {"hidden": (9, 7), "layer_epochs": 3, "batch_size": 10, "chains": 20, "burn_in": 5},
     "cae": {"hidden": (9, 7), "layer_epochs": 2, "batch_size": 10, "chains": 8, "burn_in": 3, "thin": 2},
     "gsn": {"hidden": (9, 7), "batch_size": 10, "burn_in": 3},
     "vae": {"hidden": (9, 7), "z_dim": 2, "batch_size": 10},
@@ -114,6 +114,27 @@ def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path,
     assert "trains one seed at a time" in capsys.readouterr().err
 
 
+def test_a_model_of_another_kind_of_device_can_be_sampled_but_not_gone_on_with(tmp_path, images, monkeypatch):
+    np.savez(tmp_path / "x.npz", x_train=images.reshape(60, 3, 4), x_test=images[:20].reshape(20, 3, 4))
+    run = runs.train(small("vae"), tmp_path / "run", epochs=1, data=str(tmp_path / "x.npz"))
+    here, state = run.model().samples(9, torch.Generator().manual_seed(0)), run.state()
+    monkeypatch.setattr(runs.Run, "state", lambda self: state | {"rng": torch.zeros(16, dtype=torch.uint8)})
+    assert torch.equal(run.model().samples(9, torch.Generator().manual_seed(0)), here)
+    with pytest.raises(ValueError, match="of another kind of device: go on with that one"):
+        run.game(images)
+
+
+def test_too_few_images_for_a_batch_are_told(images):
+    with pytest.raises(ValueError, match="batch_size 10 needs as many examples, got 3"):
+        small("vae").model(images, 0).fit(images[:3], 1)
+
+
+def test_a_belief_net_that_has_learnt_all_is_not_prolonged(tmp_path):
+    with pytest.raises(ValueError, match="epochs must be at most 6, where dbn-mnist ends, got 7"):
+        runs.train(small("dbn"), tmp_path / "run", epochs=7)
+    assert not (tmp_path / "run").exists()
+
+
 # The deep belief net
 
 
@@ -200,7 +221,46 @@ def test_R3_layers_learn_one_after_the_other_and_the_likelihood_rises():
     assert torch.equal(model.layers[0].weight, below) and not torch.equal(model.layers[1].weight, start[1])
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def numbers(*tensors: Tensor) -> list[np.ndarray]:
+    return [t.detach().double().numpy() for t in tensors]
+
+
+@torch.no_grad()
+def test_R3_means_are_passed_down_through_all_layers(tiny):
+    model = small("dbn", hidden=(9, 5, 4), chains=4, burn_in=0).model(torch.rand(10, 12), 0)
+    model.layers[2].load_state_dict(tiny.state_dict())
+    for layer in model.layers[:2]:
+        layer.visible_bias.normal_(generator=torch.Generator().manual_seed(0))
+    model.layers[2].hidden_bias.fill_(100)  # so the top units are surely on: nothing is left to chance
+    (W3, W2, W1), (b3, b2, b1) = (
+        numbers(*(getattr(layer, part) for layer in reversed(model.layers)))
+        for part in ("weight", "visible_bias")
+    )
+    expected = sigmoid(sigmoid(sigmoid(W3.sum(0) + b3) @ W2 + b2) @ W1 + b1)
+    np.testing.assert_allclose(model.samples(4, torch.Generator().manual_seed(0)), [expected] * 4, atol=1e-5)
+
+
 # The contractive auto-encoder
+
+
+@torch.no_grad()
+def test_R7_the_chain_of_the_stack_by_hand(images):
+    model = small("cae", sampling_std=0.0).model(images, 0)
+    for layer in model.layers:
+        for p in layer.parameters():
+            p.normal_(generator=torch.Generator().manual_seed(1))
+    (W1, b1, c1), (W2, b2, c2) = (
+        numbers(layer.weight, layer.hidden_bias, layer.visible_bias) for layer in model.layers
+    )
+    h = sigmoid(sigmoid(model.starts.double().numpy() @ W1.T + b1) @ W2.T + b2)
+    for x in itertools.islice(model.chain(8), 4):
+        between = sigmoid(h @ W2 + c2)
+        np.testing.assert_allclose(x, sigmoid(between @ W1 + c1), atol=1e-5)
+        h = sigmoid(between @ W2.T + b2)
 
 
 def test_R7_contraction_and_step_by_autograds_jacobian():
@@ -234,6 +294,31 @@ def test_R7_a_step_of_the_network_without_noise_by_hand(images):
         x = 1 / (1 + np.exp(-(h1 @ W1 + b0)))
         np.testing.assert_allclose(logits.sigmoid().detach(), x, atol=1e-5)
         np.testing.assert_allclose(layers[2].detach(), h2, atol=1e-5)
+
+
+def test_R7_an_update_walks_back_from_every_step(images):
+    changes = {"salt_and_pepper": 0.0, "noise_std": 0.0, "resample": False, "walkbacks": 3, "decay": 0.5}
+    model = small("gsn", learning_rate=2.0, **changes).model(images, 0)
+    model.optimizer.param_groups[0]["momentum"] = 0.0
+    batch = images[:10]
+    for epoch in (0, 2):
+        model.per_epoch, model.updates = 1, epoch
+        W1, W2, b0, b1, b2 = before = [
+            p.detach().double().requires_grad_() for p in (*model.weights, *model.biases)
+        ]
+        x, h2, cost = batch.double(), torch.zeros(10, 7).double(), 0.0
+        target = x
+        for _ in range(3):
+            h1 = (x @ W1.T + h2 @ W2 + b1).tanh()
+            h2 = (h1 @ W2.T + b2).tanh()
+            r = (h1 @ W1 + b0).sigmoid()
+            cost = cost - (target * r.log() + (1 - target) * (1 - r).log()).mean()
+            x = r.detach()
+        assert model.update(batch).item() == pytest.approx(cost.item(), rel=1e-5)
+        gradients = torch.autograd.grad(cost, before)
+        for p, old, gradient in zip((*model.weights, *model.biases), before, gradients, strict=True):
+            moved = (old - 2.0 * 0.5**epoch * gradient).detach()
+            np.testing.assert_allclose(p.detach(), moved, atol=1e-5)
 
 
 def test_R7_corruption_replaces_the_stated_share_by_salt_and_pepper():
@@ -303,6 +388,39 @@ def gaussian(n: int) -> Tensor:
     """Points near .5 in the plane, standard deviations .1, correlation .8."""
     root = torch.tensor([[0.1, 0.0], [0.08, 0.06]])
     return 0.5 + torch.randn(n, 2, generator=torch.Generator().manual_seed(0)) @ root.T
+
+
+def test_an_auto_encoder_is_tuned_with_drop_momentum_and_a_limit_on_the_gradient(images, monkeypatch):
+    schedule = {"tune_updates": 9, "tune_momentum": ((0, 0.5), (2, 0.9)), "tune_rate": 0.3}
+    recipe = small("gmmn-ae", drop=(0.5, 0.0), largest_gradient=0.1, **schedule)
+    model = recipe.model(images, 0)
+    below, x = 2 * recipe.layer_updates, images[:10]
+    keep = (torch.rand(10, 12, generator=torch.Generator().manual_seed(0)) < 0.5).float() / 0.5
+    shares = []
+
+    def dropout(x: Tensor, share: float) -> Tensor:
+        shares.append(share)
+        return x * keep if share else x
+
+    monkeypatch.setattr("gansrc.baselines.gmmn.dropout", dropout)
+    coders = [p for layer in (*model.encoder, *model.decoder) for p in layer.parameters()]
+    velocity = [torch.zeros_like(p).double() for p in coders]
+    for tuning in range(4):
+        own = [p.detach().double().requires_grad_() for p in coders]
+        (V1, c1, V2, c2), (U1, d1, U2, d2) = own[:4], own[4:]
+        code = (((x * keep).double() @ V1.T + c1).sigmoid() @ V2.T + c2).sigmoid()
+        r = ((code @ U2.T + d2).sigmoid() @ U1.T + d1).sigmoid()
+        cost = -(x * r.log() + (1 - x) * (1 - r).log()).sum(1).mean()
+        gradients = torch.autograd.grad(cost, own)
+        norm = torch.stack([g.norm() for g in gradients]).norm()
+        assert norm > 0.1
+        velocity = [(0.9 if tuning >= 2 else 0.5) * v + g * 0.1 / norm
+                    for v, g in zip(velocity, gradients, strict=True)]  # fmt: skip
+        model.updates = below + tuning
+        assert model.update(images[:20]).item() == pytest.approx(cost.item(), rel=1e-5)
+        for p, old, v in zip(coders, own, velocity, strict=True):
+            np.testing.assert_allclose(p.detach(), (old - 0.3 * v).detach(), atol=1e-4)
+    assert shares == [0.5, 0.0] * 4
 
 
 def test_gmmn_learns_a_known_gaussian():
@@ -404,3 +522,14 @@ def test_P2_centroids_are_those_of_one_step_of_lloyds_algorithm():
         kmeans = KMeans(20, init=x[:20].numpy(), n_init=1, max_iter=1).fit(x.numpy())
     np.testing.assert_allclose(means, kmeans.cluster_centers_, atol=1e-6)
     assert counts.sum() == 300 and counts.min() > 0
+
+
+def test_P2_nearness_to_centroids_is_measured_along_the_directions_of_most_variance():
+    x = torch.rand(300, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 9, 1, 1, 9, 1])
+    means, counts = centroids(x, x[:20], directions=2)
+    plane = torch.linalg.eigh(torch.cov(x[:20].T)).eigenvectors[[1, 4], -2:]
+    assert plane.det().abs() > 0.9  # the two wide coordinates, nearly
+    apart = np.linalg.norm(x[:, None, [1, 4]] - x[None, :20, [1, 4]], axis=2)
+    nearest = apart.argmin(1)
+    right = [np.allclose(means[k], x[nearest == k].mean(0), atol=1.0) for k in range(20)]
+    assert np.mean(right) > 0.8 and counts.sum() == 300

@@ -35,6 +35,10 @@ class DBN(ChainBaseline):
     momentum_epoch: int
     steps: int
 
+    def longest(self) -> int:
+        """The epochs of all layers: the rate has come to 0 then."""
+        return self.layer_epochs * len(self.hidden)
+
     def model(
         self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
     ) -> DeepBeliefNet:

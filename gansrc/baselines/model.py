@@ -50,6 +50,10 @@ class Baseline(ABC):
         """Updates that count as an epoch, with n training images."""
         return self.epoch_updates or n // self.batch_size
 
+    def longest(self) -> float:
+        """Epochs after which an update changes nothing."""
+        return math.inf
+
     def prepare(self, images: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Images as the model is to see them: as they are."""
         return images
@@ -87,6 +91,8 @@ class Model(nn.Module, ABC):
     def fit(self, data: Float[Tensor, "n d"], updates: int) -> dict[str, float]:
         """Train by so many updates; return their mean cost. In two calls or in one: the same bit for bit."""
         size, self.per_epoch = self.recipe.batch_size, self.recipe.updates_per_epoch(len(data))
+        if len(data) < size:
+            raise ValueError(f"batch_size {size} needs as many examples, got {len(data)}")
         indices = batch_indices(len(data), size, self.rng.initial_seed(), self.updates, data.device)
         total = torch.zeros((), device=data.device)
         self.train()
@@ -139,7 +145,9 @@ class Model(nn.Module, ABC):
         return state | {"rng": self.rng.get_state()}
 
     def load_state(self, state: dict[str, Tensor], updates: int) -> None:
-        """Continue from `state()` as taken after `updates` updates."""
+        """Continue from `state()` as taken after `updates` updates, on the same kind of device."""
+        if state["rng"].shape != self.rng.get_state().shape:
+            raise ValueError("the saved state is of another kind of device: go on with that one")
         own = {key.removeprefix("model."): t for key, t in state.items() if key.startswith("model.")}
         self.load_state_dict(own)
         slots: dict[int, dict[str, Tensor]] = {}
