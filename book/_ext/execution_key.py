@@ -43,7 +43,7 @@ DATA = (
 def inputs(root: Path) -> Iterator[Path]:
     """The files, other than its cells, that a chapter's output depends on, in a fixed order."""
     yield from sorted((root / "gansrc").rglob("*.py"))
-    recorded = (path for path in (root / "book" / "runs").rglob("*") if path.is_file())
+    recorded = (path for path in (root / "book" / "runs").rglob("[!.]*") if path.is_file())
     yield from sorted(path for path in recorded if "checkpoint" not in str(path.relative_to(root)))
     if (pins := root / "constraints.txt").exists():
         yield pins
