@@ -583,7 +583,7 @@ def evaluate_samples(file: Path) -> dict[str, Any]:
         samples = np.load(file, allow_pickle=False)
         if not isinstance(samples, np.ndarray):
             raise ValueError("it holds several arrays")
-    except (ValueError, EOFError, OSError) as error:
+    except datasets.UNREADABLE as error:
         cure = "save it anew with numpy.save"
         raise ValueError(f"{file} cannot be read as a plain .npy array: {cure}") from error
     samples = datasets.pixels(samples, str(file)).flatten(1)
@@ -732,7 +732,7 @@ def _held(out: Path) -> Iterator[None]:
 def _previous(out: Path, recipe: Recipe | Baseline, seed: int) -> Run | None:
     """The run to go on with in `out`, None for a new or empty folder; ValueError for anything else there."""
     if not (out / "run.json").exists():
-        if [p for p in out.iterdir() if not (LEFT_BY_A_KILL.fullmatch(p.name) or (p / MARK).exists())]:
+        if [p for p in out.iterdir() if not (LEFT_BY_A_KILL.fullmatch(p.name) or _ours(p))]:
             raise ValueError(f"{out} is not empty and holds no run: choose another --out")
         return None
     run = Run(out)
@@ -751,7 +751,7 @@ def _save(trainings: list[_Training], per_epoch: int) -> None:
         folder = t.out / f"checkpoint-{t.game.updates}"
         if t.record.get("checkpoint", {}).get("folder") == folder.name:
             continue
-        if folder.exists() and not (folder / MARK).exists():
+        if folder.exists() and not _ours(folder):
             raise ValueError(f"{folder} is none of this run's checkpoints: move it away, and go on")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -781,11 +781,17 @@ def _save(trainings: list[_Training], per_epoch: int) -> None:
         _drop_old_checkpoints(t.out, t.record, outdated_folders.get(t.out))
 
 
+def _ours(folder: Path) -> bool:
+    """Whether a folder is a checkpoint that we may delete: a marked one, or one that a kill left empty."""
+    if not re.fullmatch(r"checkpoint-\d+", folder.name) or not folder.is_dir():
+        return False
+    return (folder / MARK).exists() or not any(folder.iterdir())
+
+
 def _drop_old_checkpoints(out: Path, record: dict[str, Any], last: str | None = None) -> None:
     """Delete checkpoints that are ours, by their mark or as the `last` one, but for the record's."""
     for folder in out.glob("checkpoint-*"):
-        ours = re.fullmatch(r"checkpoint-\d+", folder.name) and (folder / MARK).exists()
-        if (ours or folder.name == last) and folder.name != record["checkpoint"]["folder"]:
+        if (_ours(folder) or folder.name == last) and folder.name != record["checkpoint"]["folder"]:
             shutil.rmtree(folder, ignore_errors=True)
 
 

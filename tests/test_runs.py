@@ -255,6 +255,7 @@ def test_folders_that_are_not_ours_stay(tmp_path, images):
     with pytest.raises(ValueError, match="is not empty and holds no run: choose another --out"):
         runs.train(SMALL, out, epochs=1, data=images)
     foreign.parent.rename(tmp_path / "checkpoint-40")
+    (out / "checkpoint-20").mkdir()  # as a kill may leave it
     run = runs.train(SMALL, out, epochs=1, data=images)
     shutil.copytree(out / "checkpoint-20", out / "checkpoint-20-keep")
     (tmp_path / "checkpoint-40").rename(out / "checkpoint-40")
