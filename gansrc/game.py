@@ -367,7 +367,7 @@ def capture(step: Callable[[], Tensor], streams: Sequence[torch.Generator]) -> C
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # torch frees cuBLAS memory by stream
             result = step()
     finally:
         if collecting:

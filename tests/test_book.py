@@ -44,6 +44,11 @@ evidence("T3", worst_error=1.25e-16)
 PAGE = """# Page
 
 See {eq}`eq-4`, {prf:ref}`prop-2`, {numref}`fig-3`; {result}`T3.worst_error:.2e` is {verdict}`T3`.
+
+:::{admonition} Verdict: {verdict}`T3`
+:class: verdict
+In short.
+:::
 """
 CLAIMS = """
 - {id: T3, page: chapter, paper: "$C(G)$", shown: "error {worst_error:.1e}",
@@ -148,6 +153,7 @@ def test_a_corrupted_figure_flips_the_verdict_on_pages_that_nobody_touched(book:
     assert book.build() == 0
     assert "does not agree It fails." in book.text("claims")
     assert "1.25 × 10⁻⁶ is does not agree ." in book.text("index")
+    assert "verdict disagrees admonition" in (book.folder / "_build/html/book/index.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ class Fill(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         for place in list(self.document.findall(pending)):
             try:
+                if place["what"] == "verdict" and isinstance(place.parent, nodes.title):
+                    self.colour(place.parent.parent, place["key"])
                 place.replace_self(getattr(self, place["what"])(place["key"]))
             except (KeyError, ValueError) as error:
                 logger.warning("%s is %s: %s", place["key"], MISSING, error, location=place)
@@ -91,6 +93,11 @@ class Fill(SphinxPostTransform):
                 url = self.app.builder.get_relative_uri(self.env.docname, self.env.claims_page)
                 html = re.sub(r"<b>(.*?)</b>", rf'<a href="{url}#claim-\1">\1</a>', output.astext())
                 output.replace_self(nodes.raw("", html, format="html", classes=output["classes"]))
+
+    def colour(self, box: nodes.Element, claim: str) -> None:
+        """Let a box of a verdict look like the verdict in its title."""
+        if box["classes"] == ["verdict"]:
+            box["classes"].append(CLASS[self.env.verdicts[claim].kind])
 
     def chapter(self, claim: str) -> list[nodes.Node]:
         """The claim's name, linked to the chapter that computes it."""

@@ -76,7 +76,7 @@ class MomentMatching(Model):
         super().__init__(recipe, seed, device)
         widths = [d, *recipe.code_layers]
         with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # not those of other devices, which are the caller's
             self.net = nn.Sequential(rectifiers([recipe.z_dim, *recipe.hidden, widths[-1]]), nn.Sigmoid())
             pairs = list(zip(widths[:-1], widths[1:], strict=True))
             self.encoder = nn.ModuleList(nn.Linear(below, above) for below, above in pairs)

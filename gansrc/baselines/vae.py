@@ -36,7 +36,7 @@ class VariationalAutoencoder(Model):
     def __init__(self, recipe: VAE, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
         with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # not those of other devices, which are the caller's
             self.encoder = rectifiers([d, *recipe.hidden, 2 * recipe.z_dim])
             self.decoder = rectifiers([recipe.z_dim, *reversed(recipe.hidden), d])
         self.to(device)
