@@ -324,18 +324,6 @@ FACES = dataclasses.replace(
 FACES_ALGORITHM_1 = _by_the_text(FACES)
 """The same by the paper's text."""
 
-FACES_DECAY = dataclasses.replace(
-    FACES_ALGORITHM_1,
-    name="faces-algorithm-1-decay",
-    rules=dataclasses.replace(FACES_ALGORITHM_1.rules, decay=1.001, min_learning_rate=0.01),
-    sources=FACES_ALGORITHM_1.sources
-    | dict.fromkeys(
-        ("decay", "min_learning_rate"),
-        "ours: at theirs the game is lost on Labeled Faces in the Wild after some 2,000 updates",
-    ),
-)
-"""The paper's text, with steps that soon fall to a fifth."""
-
 FACES_NARROW = dataclasses.replace(
     FACES_ALGORITHM_1,
     name="faces-algorithm-1-narrow",
@@ -419,7 +407,6 @@ RECIPES = {
         MNIST_ALGORITHM_1,
         FACES,
         FACES_ALGORITHM_1,
-        FACES_DECAY,
         FACES_NARROW,
         FACES_STAGE_2,
         CIFAR10_FC,
