@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from gansrc.baselines.model import Baseline, Model
+from gansrc.game import drawing_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +69,7 @@ class DenoisingDiffusion(Model):
 
     def __init__(self, recipe: Diffusion, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)  # not those of other devices, which are the caller's
+        with drawing_from(torch.Generator().manual_seed(seed)):
             self.net = Denoiser(d, recipe.hidden, recipe.blocks, recipe.steps)
         self.mean = torch.optim.swa_utils.AveragedModel(
             self.net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)

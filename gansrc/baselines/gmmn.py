@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from gansrc.baselines.model import Baseline, Model
 from gansrc.baselines.vae import rectifiers
+from gansrc.game import drawing_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,7 @@ class MomentMatching(Model):
     def __init__(self, recipe: GMMN, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
         widths = [d, *recipe.code_layers]
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)  # not those of other devices, which are the caller's
+        with drawing_from(torch.Generator().manual_seed(seed)):
             self.net = nn.Sequential(rectifiers([recipe.z_dim, *recipe.hidden, widths[-1]]), nn.Sigmoid())
             pairs = list(zip(widths[:-1], widths[1:], strict=True))
             self.encoder = nn.ModuleList(nn.Linear(below, above) for below, above in pairs)

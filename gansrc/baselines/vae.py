@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gansrc.baselines.model import Baseline, Model
+from gansrc.game import drawing_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,7 @@ class VariationalAutoencoder(Model):
 
     def __init__(self, recipe: VAE, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)  # not those of other devices, which are the caller's
+        with drawing_from(torch.Generator().manual_seed(seed)):
             self.encoder = rectifiers([d, *recipe.hidden, 2 * recipe.z_dim])
             self.decoder = rectifiers([recipe.z_dim, *reversed(recipe.hidden), d])
         self.to(device)
