@@ -74,7 +74,7 @@ def evidence(claim: str, **figures: float | int | bool | str) -> None:
         raise ValueError(f"evidence for {claim} needs a figure, got none: evidence({claim!r}, error=...)")
     for name, value in figures.items():
         _check(f"{claim}.{name}", value)
-    shown = (f"{name} = {v:.3g}" if isinstance(v, float) else f"{name} = {v}" for name, v in figures.items())
+    shown = (f"{name} = {v:.4g}" if isinstance(v, float) else f"{name} = {v}" for name, v in figures.items())
     line = ", ".join(shown)
     try:
         from IPython import get_ipython
