@@ -60,7 +60,7 @@ def test_a_corrupted_figure_flips_its_verdict(notebook: dict) -> None:
 
 def test_evidence_prints_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
     claims.evidence("P1", mean=160.612345, epochs=100)
-    assert capsys.readouterr().out == "P1 · mean = 161, epochs = 100\n"
+    assert capsys.readouterr().out == "P1 · mean = 160.6, epochs = 100\n"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -486,6 +486,16 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys, m
     assert code == 2 and "cannot be read as a plain .npy" in said and "\n" not in said
 
 
+def test_a_list_whose_reader_has_gone_ends_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", "from gansrc.cli import main; raise SystemExit(main(['runs']))"]
+    root = Path(__file__).parents[1]
+    ended = subprocess.run(command, cwd=root, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is MNIST's
 def test_the_command_line_from_training_to_samples(tmp_path, images, capsys, monkeypatch):
     monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
