@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, Uniform
 from torch.nn.functional import logsigmoid
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gansrc.networks import limit_column_norms_, side_by_side, stack
 
@@ -28,10 +29,9 @@ class Rules:
     d_cost: factor on D's cost; the authors' code has 1/2. batch_size: m of Algorithm 1. learning_rate, decay,
     min_learning_rate: after every update the rate is divided by `decay`, down to the floor. momentum: its
     first and last value, linear from epoch 1 to `momentum_epochs`. fresh_masks: G's cost sees masks of its
-    own in simultaneous play too. average: decay, by update, of a running mean of G's weights, which then
-    draws the samples that are judged; 0 for none, as in the paper. max_column_norm: after every step no unit
-    has a larger norm of the weights into it; 0 for no limit. epoch_updates: how many updates count as an
-    epoch; 0 for one pass through the data.
+    own in simultaneous play too. max_column_norm: after every step no unit has a larger norm of the weights
+    into it; 0 for no limit. epoch_updates: how many updates count as an epoch; 0 for one pass through the
+    data.
     """
 
     order: str = "alternating"
@@ -45,7 +45,6 @@ class Rules:
     momentum: tuple[float, float] = (0.5, 0.7)
     momentum_epochs: int = 250
     fresh_masks: bool = False
-    average: float = 0.0
     max_column_norm: float = 0.0
     epoch_updates: int = 0
 
@@ -58,8 +57,6 @@ class Rules:
             raise ValueError(f"order must be 'alternating' or 'simultaneous', got {self.order!r}")
         if self.order == "simultaneous" and self.k != 1:
             raise ValueError(f"simultaneous updates need k = 1, got k = {self.k}: use order='alternating'")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must lie in [0, 1), got {self.average}")
         for name in ("k", "d_cost", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -81,9 +78,10 @@ class Game:
     generator: codes (n, ...) to samples. discriminator: samples to logits (n,). Layers that mix the examples
     of a batch (batch normalisation) see data and samples together in alternating play. noise: p_z; its
     tensors say on which device codes are drawn. rng: the stream that every draw of the game comes from:
-    batches, codes, dropout masks. learning_rate and momentum are tensors: no number of the host's is baked
-    into an update, so that a CUDA device can replay it as a graph. There neither net nor noise may ask the
-    device for a value.
+    batches, codes, dropout masks. average: decay, by update, of a running mean of G's weights that is kept
+    beside the game, which does not know of it; 0 for none. learning_rate and momentum are tensors: no number
+    of the host's is baked into an update, so that a CUDA device can replay it as a graph. There neither net
+    nor noise may ask the device for a value.
     """
 
     batch_axis = 0
@@ -96,13 +94,17 @@ class Game:
         noise: Distribution,
         rules: Rules,
         rng: torch.Generator,
+        average: float = 0.0,
     ) -> None:
+        if not 0 <= average < 1:
+            raise ValueError(f"average must lie in [0, 1), got {average}")
         self.generator, self.discriminator, self.noise = generator, discriminator, noise
         self.rules, self.rng, self.updates = rules, rng, 0
         self.velocity = {
             net: [torch.zeros_like(p) for p in net.parameters()] for net in (generator, discriminator)
         }
-        self.average = [p.detach().clone() for p in generator.parameters()] if rules.average else []
+        self.average = [p.detach().clone() for p in generator.parameters()] if average else []
+        self.decay, self._update_average = average, get_ema_multi_avg_fn(average)
         weight = next(discriminator.parameters())
         self.learning_rate, self.momentum = weight.new_zeros(()), weight.new_zeros(())
         self._replay: Replay | None = None
@@ -183,14 +185,19 @@ class Game:
     @torch.no_grad()
     def move(self, net: nn.Module, gradient: tuple[Tensor, ...]) -> None:
         """Gradient step with momentum, the rate inside the velocity: v <- m v - lr g; theta <- theta + v."""
-        for theta, v, g in zip(net.parameters(), self.velocity[net], gradient, strict=True):
-            v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
-            theta.add_(v)
+        thetas, velocity = list(net.parameters()), self.velocity[net]
+        if self.momentum.is_cuda:  # all tensors of a net at once: four kernels, where the lines below take 24
+            torch._foreach_mul_(velocity, self.momentum)
+            torch._foreach_sub_(velocity, torch._foreach_mul(gradient, self.learning_rate))
+            torch._foreach_add_(thetas, velocity)
+        else:
+            for theta, v, g in zip(thetas, velocity, gradient, strict=True):
+                v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
+                theta.add_(v)
         if self.rules.max_column_norm:
             limit_column_norms_(net, self.rules.max_column_norm)
         if self.average and net is self.generator:
-            for mean, theta in zip(self.average, net.parameters(), strict=True):
-                mean.lerp_(theta, 1 - self.rules.average)
+            self._update_average(self.average, thetas, None)
 
     def set_schedules(self, batches_per_epoch: int) -> None:
         """Learning rate (by update) and momentum (by epoch, counted from 0) for the next update."""
@@ -219,18 +226,21 @@ class Game:
         """`play`, by the name that it has with the models of `gansrc.baselines`."""
         return self.play(data, updates)
 
-    def samples(self, n: int, rng: torch.Generator) -> Float[Tensor, "n *shape"]:
-        """n samples of the generator that is judged."""
-        return sample(self.judged_generator(), self.noise, n, rng)
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The weights that can draw samples: "last", and "average" where a running mean is kept."""
+        return ("last", "average") if self.average else ("last",)
+
+    def samples(self, n: int, rng: torch.Generator, weights: str = "last") -> Float[Tensor, "n *shape"]:
+        """n samples of the generator with its last weights, or with their running mean."""
+        return sample(self.generator if weights == "last" else self.averaged(), self.noise, n, rng)
 
     def rates(self) -> dict[str, float]:
         """Learning rate and momentum of the last update."""
         return {"learning_rate": self.learning_rate.item(), "momentum": self.momentum.item()}
 
-    def judged_generator(self) -> nn.Module:
-        """The generator whose samples are judged: the running mean, where the rules keep one."""
-        if not self.average:
-            return self.generator
+    def averaged(self) -> nn.Module:
+        """A generator with the running mean of the weights."""
         net = copy.deepcopy(self.generator)
         for theta, mean in zip(net.parameters(), self.average, strict=True):
             theta.data = mean.clone()
@@ -279,12 +289,12 @@ class Games(Game):
     def __init__(self, games: Sequence[Game]) -> None:
         first = games[0]
         for game in games:
-            if (game.rules, game.updates) != (first.rules, first.updates):
+            if (game.rules, game.decay, game.updates) != (first.rules, first.decay, first.updates):
                 raise ValueError("games played together need the same rules and count of updates")
         self.games, rngs = list(games), [game.rng for game in games]
         generator = stack([game.generator for game in games], rngs)
         discriminator = stack([game.discriminator for game in games], rngs)
-        super().__init__(generator, discriminator, first.noise, first.rules, first.rng)
+        super().__init__(generator, discriminator, first.noise, first.rules, first.rng, first.decay)
         self.updates = first.updates
         for net, nets in (
             (generator, [game.generator for game in games]),

@@ -95,6 +95,7 @@ class Run:
             if "rules" not in values:
                 return KINDS[values.pop("model")](**values)
             rules = {key: _tuples(value) for key, value in values["rules"].items()}
+            values.setdefault("average", rules.pop("average", 0.0))  # a rule once, and in no record before
             return Recipe(**{**values, "rules": Rules(**rules), "sources": {}})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
@@ -118,7 +119,8 @@ class Run:
     def log_likelihood(self) -> dict[str, Float[np.ndarray, " t"]]:
         """The test images' log-likelihoods, nats, float32, by sigma grid: "original", "fine".
 
-        Where a data set has folds, "original-1" to "original-5" and so on. Raises ValueError for a run that
+        Those of the running mean are "average-original" and so on; where a data set has folds, "original-1"
+        to "original-5". Raises ValueError for a run that
         has not been scored since it was trained.
         """
         if "evaluation" not in self.record:
@@ -126,12 +128,13 @@ class Run:
         with np.load(self.folder / "log_likelihood.npz", allow_pickle=False) as file:
             return dict(file)
 
-    def score(self, grid: str = "original") -> tuple[float, float]:
+    def score(self, grid: str = "original", weights: str = "last") -> tuple[float, float]:
         """Mean log-likelihood of the test images and its standard error, nats, from their recorded values.
 
-        Where a data set has folds: the mean of the folds' means, and the standard error over folds.
+        weights: "last", or "average" for the running mean of the generator's. Where a data set has folds: the
+        mean of the folds' means, and the standard error over folds.
         """
-        values = self.log_likelihood
+        values, grid = self.log_likelihood, grid if weights == "last" else f"{weights}-{grid}"
         if grid in values:
             points = values[grid].astype(float)
             return points.mean(), points.std() / len(points) ** 0.5
@@ -171,10 +174,10 @@ class Run:
         model.load_state_dict(weights)
         return model
 
-    def generator(self) -> nn.Module:
-        """The trained generator, on the CPU: that whose samples are judged."""
+    def generator(self, weights: str = "last") -> nn.Module:
+        """The trained generator, on the CPU, with its last weights or their running mean, "average"."""
         recipe, d = self.recipe, self.record["data"]["dimension"]
-        net, file = recipe.generator(d, torch.Generator()), self.generator_file()
+        net, file = recipe.generator(d, torch.Generator()), self.generator_file(weights)
         if not file.exists():
             raise FileNotFoundError(f"{file} is missing: this record keeps no generator; train it anew")
         if _sha256(file) != self.record["checkpoint"]["sha256"][file.name]:
@@ -188,21 +191,28 @@ class Run:
         """Whether the weights that draw samples are at hand."""
         if isinstance(self.recipe, Baseline):
             return (self.folder / self.record["checkpoint"]["folder"]).exists()
-        return self.generator_file().exists()
+        return all(self.generator_file(weights).exists() for weights in self.weights())
 
-    def generator_file(self) -> Path:
-        """Where the weights of the generator whose samples are judged lie, if they do."""
-        part = "average" if self.recipe.rules.average else "generator"
+    def weights(self) -> tuple[str, ...]:
+        """The weights that samples are drawn with: "last", and "average" where a running mean was kept."""
+        averaged = not isinstance(self.recipe, Baseline) and self.recipe.average
+        return ("last", "average") if averaged else ("last",)
+
+    def generator_file(self, weights: str = "last") -> Path:
+        """Where the generator's weights lie, the last ones or their mean, if they do."""
+        part = "generator" if weights == "last" else weights
         return self.folder / self.record["checkpoint"]["folder"] / f"{part}.safetensors"
 
-    def samples(self, n: int, seed: int = EVALUATION_SEED) -> Float[Tensor, "n d"]:
+    def samples(self, n: int, seed: int = EVALUATION_SEED, weights: str = "last") -> Float[Tensor, "n d"]:
         """n samples of the trained generator; the same seed gives the same samples.
 
-        From a record that keeps samples: the first n of these, if they are of that seed and so many.
+        weights: its "last" ones or their running mean, "average". From a record that keeps samples: the first
+        n of these, if they are of that seed and so many.
         """
-        kept = self.record.get("samples", {"n": 0, "seed": seed})
+        name = "samples" if weights == "last" else f"{weights}-samples"
+        kept = self.record.get(name, {"n": 0, "seed": seed})
         if n <= kept["n"] and seed == kept["seed"]:
-            return self._images("samples")[:n]
+            return self._images(name)[:n]
         if kept["n"] and not self.can_draw():
             raise ValueError(
                 f"{self.folder} keeps {kept['n']} samples of seed {kept['seed']}, not {n} of seed {seed}:"
@@ -210,7 +220,7 @@ class Run:
             )
         if isinstance(self.recipe, Baseline):
             return self.model().samples(n, torch.Generator().manual_seed(seed))
-        return sample(self.generator(), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
+        return sample(self.generator(weights), self.recipe.p_z(), n, torch.Generator().manual_seed(seed))
 
     def walk(self) -> Float[Tensor, "5 12 d"]:
         """Samples along five straight lines between random codes (Figure 3)."""
@@ -475,21 +485,25 @@ def _row(t: _Training, material: _Material) -> dict[str, Any]:
     }  # fmt: skip
     row |= {key: f"{total / material.per_row:.6g}" for key, total in t.sums.items()}
     row |= {key: f"{rate:.6g}" for key, rate in match.rates().items()}
-    columns = ("valid_original", "sigma_original", "valid_fine", "sigma_fine")
-    if number % EVALUATE_EVERY and number != 1:
-        return row | dict.fromkeys(columns, "")
-    rng = torch.Generator(match.device).manual_seed(EVALUATION_SEED)
+    scored, both = number % EVALUATE_EVERY == 0 or number == 1, grids(recipe)
     n = recipe.preview if isinstance(recipe, Baseline) else N_SAMPLES
-    samples, valid = match.samples(n, rng), material.valid
-    save_grid(recipe.pixels(samples[:100]), material.dataset.image_shape, t.out / "samples.png")
-    if samples.device.type == "mps":  # it has no float64
-        samples, valid = samples.cpu(), valid.cpu()
-    both = grids(recipe).values()
-    means = parzen.log_likelihood(samples, valid, sum(both, ())).mean(0)
-    best = []
-    for part, sigmas in zip(means.split([len(sigmas) for sigmas in both]), both, strict=True):
-        best += [f"{part.max():.3f}", f"{sigmas[part.argmax()]:.4f}"]
-    return row | dict(zip(columns, best, strict=True))
+    for weights in match.weights:
+        prefix = "" if weights == "last" else f"{weights}_"
+        if not scored:
+            row |= {f"{prefix}{column}_{grid}": "" for grid in both for column in ("valid", "sigma")}
+            continue
+        rng = torch.Generator(match.device).manual_seed(EVALUATION_SEED)
+        samples, valid = match.samples(n, rng, weights), material.valid
+        if weights == "last":
+            save_grid(recipe.pixels(samples[:100]), material.dataset.image_shape, t.out / "samples.png")
+        if samples.device.type == "mps":  # it has no float64
+            samples, valid = samples.cpu(), valid.cpu()
+        means = parzen.log_likelihood(samples, valid, sum(both.values(), ())).mean(0)
+        parts = means.split([len(sigmas) for sigmas in both.values()])
+        for part, (grid, sigmas) in zip(parts, both.items(), strict=True):
+            row[f"{prefix}valid_{grid}"] = f"{part.max():.3f}"
+            row[f"{prefix}sigma_{grid}"] = f"{sigmas[part.argmax()]:.4f}"
+    return row
 
 
 def evaluate(folder: Path, keep: int = N_SAMPLES) -> dict[str, Any]:
@@ -508,12 +522,16 @@ def evaluate(folder: Path, keep: int = N_SAMPLES) -> dict[str, Any]:
     with _held(folder):
         run = Run(folder)
         if _keeps_images(run):
-            samples = _keep_images(run, keep)
+            drawn = _keep_images(run, keep)
             run = Run(folder)
         else:
-            samples = run.samples(N_SAMPLES)
-        result, points = _scores(samples, dataset, run.recipe)
+            drawn = {weights: run.samples(N_SAMPLES, weights=weights) for weights in run.weights()}
+        result, points = _scores(drawn["last"], dataset, run.recipe)
         result |= {"updates": run.record["updates"], "seed": EVALUATION_SEED}
+        if "average" in drawn:
+            of_mean, values = _scores(drawn["average"], dataset, run.recipe)
+            result["average"] = of_mean | {"decay": run.recipe.average}
+            points |= {f"average-{name}": part for name, part in values.items()}
         np.savez(folder / "log_likelihood.npz", **points)
         _write_json(folder / "run.json", run.record | {"evaluation": result})
     return result
@@ -526,9 +544,9 @@ def _keeps_images(run: Run) -> bool:
     )
 
 
-def _keep_images(run: Run, keep: int) -> Float[Tensor, "n d"]:
+def _keep_images(run: Run, keep: int) -> dict[str, Float[Tensor, "n d"]]:
     """Write samples of a run, its walk or film, too, beside the record, as bytes; return all samples, so
-    rounded."""
+    rounded, by the weights that drew them."""
     shape, rng = run.record["data"]["image_shape"], torch.Generator().manual_seed(EVALUATION_SEED)
     if isinstance(run.recipe, Baseline):
         model = run.model()
@@ -541,10 +559,13 @@ def _keep_images(run: Run, keep: int) -> Float[Tensor, "n d"]:
             "samples": sample(generator, run.recipe.p_z(), N_SAMPLES, rng),
             "walk": walk(generator, run.recipe.p_z()).flatten(0, 1),
         }
+        if "average" in run.weights():
+            images["average-samples"] = run.samples(N_SAMPLES, weights="average")
     low, high = (0.0, 1.0) if not run.recipe.contrast else (x.item() for x in images["samples"].aminmax())
     grey = {name: to_bytes(x, low, high) for name, x in images.items()}
     kept: dict[str, dict[str, Any]] = {}
-    for name, x in (grey | {"samples": grey["samples"][:keep]}).items():
+    for name, x in grey.items():
+        x = x[:keep] if name.endswith("samples") else x
         files = mosaics.write(x, shape, run.folder, name)
         sha256 = {file.name: _sha256(file) for file in files}
         kept[name] = {"n": len(x), "seed": EVALUATION_SEED, "range": [low, high], "sha256": sha256}
@@ -552,7 +573,8 @@ def _keep_images(run: Run, keep: int) -> Float[Tensor, "n d"]:
     for old in run.folder.glob("*.webp"):
         if not any(old.name in part["sha256"] for part in kept.values()):
             old.unlink()
-    return from_bytes(grey["samples"], low, high)
+    names = {"last": "samples", "average": "average-samples"}
+    return {key: from_bytes(grey[name], low, high) for key, name in names.items() if name in grey}
 
 
 def to_bytes(x: Float[Tensor, "n d"], low: float, high: float) -> UInt8[Tensor, "n d"]:
@@ -770,7 +792,9 @@ def _save(trainings: list[_Training], per_epoch: int) -> None:
         outdated_folders[t.out] = t.record.get("checkpoint", {}).get("folder")
         t.record["checkpoint"] = {"folder": folder.name, "sha256": sha256}
         t.record |= {"updates": t.game.updates, "epochs": t.game.updates // per_epoch}
-        for outdated in ("evaluation", "samples", "walk", "film", "diverged"):
+        if "evaluation" in t.record:  # of fewer updates: a stage on the way
+            t.record["earlier"] = [*t.record.get("earlier", []), t.record["evaluation"]]
+        for outdated in ("evaluation", "samples", "average-samples", "walk", "film", "diverged"):
             t.record.pop(outdated, None)
     for t in trainings:
         if t.rows:

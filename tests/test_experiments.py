@@ -92,7 +92,11 @@ def test_a_record_may_keep_a_few_samples_and_the_score_of_all(at_home, capsys):
     kept = runs.Run(run.folder)
     assert kept.record["evaluation"] == everything
     assert kept.samples(7).shape == (7, 2304)
-    assert sorted(file.name for file in run.folder.glob("*.webp")) == ["samples-0.webp", "walk-0.webp"]
+    assert sorted(file.name for file in run.folder.glob("*.webp")) == [
+        "average-samples-0.webp",
+        "samples-0.webp",
+        "walk-0.webp",
+    ]
     assert kept.samples(8).shape == (8, 2304)  # the generator is there
     shutil.rmtree(run.folder / run.record["checkpoint"]["folder"])
     with pytest.raises(ValueError, match="keeps 7 samples of seed 2014, not 8"):

@@ -291,10 +291,10 @@ def test_bad_input_too_few_examples_and_a_foreign_state():
         game.load_state(state, 0)
 
 
-def maxout_games(seeds, order="alternating", **rules) -> list[Game]:
+def maxout_games(seeds, order="alternating", average=0.0, **rules) -> list[Game]:
     """Small pairs of the section 5 make, with dropout, each with its own stream."""
     base = dataclasses.replace(
-        recipes.MNIST, g_hidden=(8, 7), d_hidden=(6, 5), z_dim=3, g_range=0.5, d_range=0.5,
+        recipes.MNIST, g_hidden=(8, 7), d_hidden=(6, 5), z_dim=3, g_range=0.5, d_range=0.5, average=average,
         rules=Rules(**{"order": order, "batch_size": 10, "learning_rate": 0.3, **rules}),
     )  # fmt: skip
     return [base.game(IMAGES, seed) for seed in seeds]
@@ -361,10 +361,13 @@ def test_average_is_the_exponential_mean_of_gs_weights():
     for _ in range(5):
         game.play(IMAGES, 1)
         mean = 0.9 * mean + 0.1 * flat(game.generator)
-    np.testing.assert_allclose(flat(game.judged_generator()), mean, atol=1e-6)
+    np.testing.assert_allclose(flat(game.averaged()), mean, atol=1e-6)
     plain = maxout_games((0,))[0]
     plain.play(IMAGES, 5)
-    assert torch.equal(weights(plain), weights(game)) and plain.judged_generator() is plain.generator
+    assert torch.equal(weights(plain), weights(game)) and (plain.weights, game.weights) == (
+        ("last",),
+        ("last", "average"),
+    )
 
 
 class Operations(TorchDispatchMode):

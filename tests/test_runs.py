@@ -23,8 +23,9 @@ from safetensors import SafetensorError
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
-from gansrc import datasets, recipes, runs
+from gansrc import datasets, parzen, recipes, runs
 from gansrc.cli import main
+from gansrc.game import sample
 
 RULES = dataclasses.replace(recipes.MNIST.rules, batch_size=10)
 SMALL = dataclasses.replace(recipes.MNIST, name="small", g_hidden=(8,), d_hidden=(6,), z_dim=3, rules=RULES)
@@ -38,6 +39,10 @@ def images(tmp_path) -> str:
         file, x_train=rng.random((200, 4, 4)), x_valid=rng.random((30, 4, 4)), x_test=rng.random((40, 4, 4))
     )
     return str(file)
+
+
+def flat(net: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.flatten() for p in net.parameters()])
 
 
 def everything(run: runs.Run) -> torch.Tensor:
@@ -198,18 +203,34 @@ def test_a_state_of_another_kind_of_device_is_told(tmp_path, images):
         match.load_state(run.state() | {"rng": torch.zeros(16, dtype=torch.uint8)}, 20)
 
 
-def test_a_running_mean_of_the_generator_is_what_is_judged(tmp_path, images):
-    rules = dataclasses.replace(RULES, average=0.9)
-    averaging = dataclasses.replace(SMALL, name="averaging", rules=rules)
-    run = runs.train(averaging, tmp_path / "run", epochs=2, data=images)
-    plain = runs.train(SMALL, tmp_path / "plain", epochs=2, data=images)
+@pytest.mark.filterwarnings("ignore:best sigma")
+def test_a_running_mean_of_the_generator_is_judged_beside_the_last_one(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(runs, "N_SAMPLES", 300)
+    fast = dataclasses.replace(RULES, learning_rate=0.5)
+    averaging = dataclasses.replace(
+        SMALL, name="averaging", g_range=0.5, d_range=0.5, rules=fast, average=0.9
+    )
+    run = runs.train(averaging, tmp_path / "run", epochs=5, data=images)
+    plain = runs.train(dataclasses.replace(averaging, average=0.0), tmp_path / "plain", epochs=5, data=images)
     game = run.game(datasets.load(images).train)
-    for mean, own, trained in zip(
-        game.average, run.generator().parameters(), plain.generator().parameters(), strict=True
-    ):
-        assert torch.equal(mean, own) and not torch.equal(own, trained)
-    resumed = runs.train(averaging, tmp_path / "run", epochs=4, data=images)
-    whole = runs.train(averaging, tmp_path / "whole", epochs=4, data=images)
+    assert torch.equal(torch.cat([p.flatten() for p in game.average]), flat(run.generator("average")))
+    assert torch.equal(flat(run.generator()), flat(plain.generator()))
+    assert not torch.equal(flat(run.generator()), flat(run.generator("average")))
+    assert run.history["valid_original"][-1] == plain.history["valid_original"][-1]
+    assert run.history["average_valid_original"][-1] != run.history["valid_original"][-1]
+    assert "average_valid_original" not in plain.history
+    result = runs.evaluate(run.folder)
+    of_mean = parzen.score(
+        sample(run.generator("average"), run.recipe.p_z(), 300, torch.Generator().manual_seed(2014)),
+        datasets.load(images).valid[:1000], datasets.load(images).test,
+    )  # fmt: skip
+    assert result["average"]["original"]["mean"] == pytest.approx(of_mean.mean, abs=1e-3)
+    scored = runs.Run(run.folder)
+    assert scored.score(weights="average")[0] == pytest.approx(of_mean.mean, abs=1e-3)
+    assert scored.score()[0] == pytest.approx(result["original"]["mean"], abs=1e-3)
+    resumed = runs.train(averaging, tmp_path / "run", epochs=7, data=images)
+    assert resumed.record["earlier"] == [result]
+    whole = runs.train(averaging, tmp_path / "whole", epochs=7, data=images)
     assert torch.equal(everything(resumed), everything(whole))
 
 
@@ -381,12 +402,15 @@ def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(tmp_path, i
 
 
 def test_a_record_of_before_a_rule_was_known_goes_on(tmp_path, images):
-    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+    plain = dataclasses.replace(SMALL, average=0.0)
+    run = runs.train(plain, tmp_path / "run", epochs=1, data=images)
     record = json.loads((run.folder / "run.json").read_text())
-    for added in ("average", "fresh_masks"):
-        del record["recipe"]["rules"][added]
+    del record["recipe"]["average"], record["recipe"]["rules"]["fresh_masks"]
     (run.folder / "run.json").write_text(json.dumps(record))
-    assert runs.train(SMALL, tmp_path / "run", epochs=2, data=images).record["epochs"] == 2
+    assert runs.train(plain, tmp_path / "run", epochs=2, data=images).record["epochs"] == 2
+    record["recipe"]["rules"]["average"] = 0.9  # where it once stood
+    (run.folder / "run.json").write_text(json.dumps(record))
+    assert runs.Run(run.folder).recipe.average == 0.9
 
 
 @pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is MNIST's

@@ -126,7 +126,9 @@ class Model(nn.Module, ABC):
         """The learning rate, for the history."""
         return {"learning_rate": self.optimizer.param_groups[0]["lr"]}
 
-    def samples(self, n: int, rng: torch.Generator) -> Float[Tensor, "n d"]:
+    weights: ClassVar[tuple[str, ...]] = ("last",)
+
+    def samples(self, n: int, rng: torch.Generator, weights: str = "last") -> Float[Tensor, "n d"]:
         """Draw n samples. Where the model ends in probabilities of pixels, these: means, not draws."""
         self.eval()
         with torch.no_grad(), drawing_from(rng):
