@@ -1,4 +1,4 @@
-"""The command line: gansrc train | sample | evaluate | runs | data."""
+"""The command line: gansrc train | sample | evaluate | runs | recipes | data."""
 
 from __future__ import annotations
 
@@ -40,10 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a recipe; the same command again resumes")
     train.add_argument(
-        "recipe",
-        help="mnist (the authors' code), mnist-algorithm-1 (the paper's text) or a variant of it, faces,"
-        " faces-stage-2, cifar10-fc, cifar10-conv; the rest of Table 1: dbn-mnist, dbn-faces, likewise cae-,"
-        " gsn-, vae-, gmmn-, gmmn-ae-, diffusion-",
+        "recipe", help="mnist (the authors' code), mnist-algorithm-1 (the paper's text); gansrc recipes: all"
     )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, made if absent")
     train.add_argument("--epochs", type=int, help="total length; more than before prolongs a finished run")
@@ -74,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         "what", type=Path, metavar="DIR|SAMPLES.npy", help="a run, or (n, 784) samples in [0, 1]"
     )
     evaluate.add_argument(
-        "--keep", type=int, default=10_000, help="samples left in the record of a net too large to be kept"
+        "--keep",
+        type=int,
+        help="leave so many samples in the record; by default 10,000, if its model is large",
     )
     evaluate.set_defaults(run=_evaluate)
 
@@ -82,15 +81,19 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("root", type=Path, nargs="?", default=Path("book/runs"), help="book/runs by default")
     listing.set_defaults(run=_runs)
 
+    recipes = commands.add_parser("recipes", help="list what can be trained, or describe one of them")
+    recipes.add_argument("recipe", nargs="?", help="with its values, and where each comes from")
+    recipes.set_defaults(run=_recipes)
+
     data = commands.add_parser("data", help="fetch and check the data sets; say where they lie")
     data.set_defaults(run=_data)
     return parser
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from gansrc import recipes, runs
+    from gansrc import catalogue, runs
 
-    recipe, out, first = recipes.recipe(arguments.recipe), arguments.out, arguments.seed
+    recipe, out, first = catalogue.recipe(arguments.recipe), arguments.out, arguments.seed
     folders = {first: out}
     if arguments.seeds is not None:
         if arguments.seeds < 1:
@@ -99,21 +102,21 @@ def _train(arguments: argparse.Namespace) -> None:
         folders = {seed: out.with_name(f"{out.name}-seed-{seed}") for seed in seeds}
     options = {key: getattr(arguments, key) for key in ("epochs", "device", "data", "pretrained")}
     for run in runs.train_seeds(recipe, folders, **options):
-        print(f"{run.folder}: {run.record['epochs']} epochs, {run.record['seconds']:.0f} s")
+        print(f"{run.folder}: {run.record.epochs} epochs, {run.record.seconds:.0f} s")
 
 
 def _sample(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from gansrc import runs
+    from gansrc import mosaics, runs
 
     if arguments.n < 1:
         raise ValueError(f"-n must be at least 1, got {arguments.n}")
     run = runs.Run(arguments.run_folder)
     samples = run.samples(arguments.n, arguments.seed)
-    shape = tuple(run.record["data"]["image_shape"])
+    shape = run.record.data.image_shape
     np.save(run.folder / "samples.npy", samples.reshape(-1, *shape).numpy())
-    runs.save_grid(run.recipe.pixels(samples[:100]), shape, run.folder / "samples.png")
+    mosaics.save_grid(run.recipe.pixels(samples[:100]), shape, run.folder / "samples.png")
     print(
         f"{run.folder / 'samples.npy'}: {arguments.n} samples, seed {arguments.seed};"
         " the first 100 in samples.png"
@@ -124,17 +127,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from gansrc import runs
 
     what = arguments.what
-    if arguments.keep < 1:
+    if arguments.keep is not None and arguments.keep < 1:
         raise ValueError(f"--keep must be at least 1, got {arguments.keep}")
     result = runs.evaluate_samples(what) if what.is_file() else runs.evaluate(what, arguments.keep)
-    for grid in ("original", "fine"):
-        score = result[grid]
-        sigmas = score["sigma"] if "folds" in score else [score["sigma"]]
-        print(
-            f"test log-likelihood, {grid} sigma grid:"
-            f" {score['mean']:.1f} ± {score['standard_error']:.1f} nats"
-            f" (sigma {', '.join(f'{sigma:.3f}' for sigma in sigmas)}, {result['samples']} samples)"
-        )
+    for scores, of in ((result, ""), (result.average, " of the running mean of the weights")):
+        for grid in ("original", "fine") if scores else ():
+            score = getattr(scores, grid)
+            sigmas = score.sigma if isinstance(score.sigma, tuple) else (score.sigma,)
+            print(
+                f"test log-likelihood{of}, {grid} sigma grid:"
+                f" {score.mean:.1f} ± {score.standard_error:.1f} nats"
+                f" (sigma {', '.join(f'{sigma:.3f}' for sigma in sigmas)}, {result.samples} samples)"
+            )
 
 
 def _runs(arguments: argparse.Namespace) -> None:
@@ -144,9 +148,25 @@ def _runs(arguments: argparse.Namespace) -> None:
         raise FileNotFoundError(f"no folder {arguments.root}: give the folder that holds the runs")
     for run in runs.recorded(arguments.root):
         record = run.record
-        score = record.get("evaluation", {}).get("original")
-        figure = f"{score['mean']:8.1f} ± {score['standard_error']:.1f} nats" if score else "not evaluated"
-        print(f"{run.folder.name:32} seed {record['seed']:<3} {record['updates']:7,} updates  {figure}")
+        score = record.evaluation and record.evaluation.original
+        figure = f"{score.mean:8.1f} ± {score.standard_error:.1f} nats" if score else "not evaluated"
+        print(f"{run.folder.name:32} seed {record.seed:<3} {record.updates:7,} updates  {figure}")
+
+
+def _recipes(arguments: argparse.Namespace) -> None:
+    from gansrc import catalogue
+
+    if not arguments.recipe:
+        for recipe in catalogue.RECIPES.values():
+            model = type(recipe).__name__.removesuffix("Recipe")
+            print(f"{recipe.name:38} {model:10} {recipe.data:8} {recipe.epochs:5,} epochs")
+        return
+    recipe = catalogue.recipe(arguments.recipe)
+    values = recipe.values()
+    values |= values.pop("rules", {})
+    for name, source in recipe.sources.items():
+        if name in values:
+            print(f"{name:18} {values[name]!s:24} {source}")
 
 
 def _data(arguments: argparse.Namespace) -> None:

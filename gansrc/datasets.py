@@ -8,8 +8,8 @@ import sys
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tokenize import TokenError
 
@@ -61,9 +61,22 @@ class Dataset:
     pixels_sha256: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, Int64[Tensor, " _"]] = field(default_factory=dict)
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Dataset:
+        """The set with every part's images changed."""
+        folds = tuple((change(valid), change(test)) for valid, test in self.folds)
+        parts = {part: change(getattr(self, part)) for part in ("train", "valid", "test")}
+        return replace(self, **parts, folds=folds)
+
     @property
     def sha256(self) -> str:
         return _sha256(self.train.numpy())
+
+
+def of(train: Float[Tensor, "n d"], image_shape: tuple[int, ...] = ()) -> Dataset:
+    """Rows in memory as a data set to train on, with nothing held out; a row is an image of that shape, if
+    given."""
+    shape = image_shape or tuple(train.shape[1:])
+    return Dataset("rows", "memory", train, train[:0], train[:0], shape, True, "rows")
 
 
 def root() -> Path:

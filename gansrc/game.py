@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal, Uniform
+from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from gansrc.networks import limit_column_norms_, side_by_side, stack
+from gansrc.cuda import GraphedUpdate
+from gansrc.networks import limit_column_norms_
+from gansrc.streams import batch_indices, draw, drawing_from
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Game:
         self.decay, self._update_average = average, get_ema_multi_avg_fn(average)
         weight = next(discriminator.parameters())
         self.learning_rate, self.momentum = weight.new_zeros(()), weight.new_zeros(())
-        self._replay: Replay | None = None
+        self.graphed: GraphedUpdate | None = None
 
     def play(self, data: Float[Tensor, "n *shape"], updates: int) -> dict[str, float]:
         """Play `updates` rounds of Algorithm 1 on `data`; return the means of V, G's cost, D(x) and D(G(z)).
@@ -116,22 +115,24 @@ class Game:
         gives (on a CPU).
         """
         with drawing_from(self.rng):
-            return means(self._play(data, updates))
+            return means(self.reports(data, updates))
 
-    def _play(self, data: Float[Tensor, "n *shape"], updates: int) -> Float[Tensor, "*s 4"]:
+    def reports(self, data: Float[Tensor, "n *shape"], updates: int) -> Float[Tensor, "*s 4"]:
+        """As `play`, by torch's default generator; the means as they lie on the device."""
         rules = self.rules
         if len(data) < rules.batch_size:
             raise ValueError(f"batch_size {rules.batch_size} needs as many examples, got {len(data)}")
-        self.generator.train(), self.discriminator.train()
+        self.generator.train()
+        self.discriminator.train()
         indices = self.batch_indices(len(data), data.device)
-        if data.is_cuda and (self._replay is None or self._replay.data is not data):
-            self._replay = Replay(data, self.streams())
+        if data.is_cuda and (self.graphed is None or self.graphed.data is not data):
+            self.graphed = GraphedUpdate(data, self.streams())
         total = torch.zeros(4, device=data.device)
         with torch.cuda.device(data.device if data.is_cuda else -1):
             for _ in range(updates):
                 self.set_schedules(rules.batches_per_epoch(len(data)))
                 chosen = torch.stack([next(indices) for _ in range(rules.k)])
-                report = self._replay(self.update, chosen) if self._replay else self.update(data, chosen)
+                report = self.graphed(self.update, chosen) if self.graphed else self.update(data, chosen)
                 total = total + report
                 self.updates += 1
         return total / max(updates, 1)
@@ -217,177 +218,12 @@ class Game:
         """The generators that an update draws from, beside torch's default one."""
         return []
 
-    @property
-    def device(self) -> torch.device:
-        """Where the game is played."""
-        return self.rng.device
-
-    def fit(self, data: Float[Tensor, "n *shape"], updates: int) -> Any:
-        """`play`, by the name that it has with the models of `gansrc.baselines`."""
-        return self.play(data, updates)
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The weights that can draw samples: "last", and "average" where a running mean is kept."""
-        return ("last", "average") if self.average else ("last",)
-
-    def samples(self, n: int, rng: torch.Generator, weights: str = "last") -> Float[Tensor, "n *shape"]:
-        """n samples of the generator with its last weights, or with their running mean."""
-        return sample(self.generator if weights == "last" else self.averaged(), self.noise, n, rng)
-
-    def rates(self) -> dict[str, float]:
-        """Learning rate and momentum of the last update."""
-        return {"learning_rate": self.learning_rate.item(), "momentum": self.momentum.item()}
-
     def averaged(self) -> nn.Module:
         """A generator with the running mean of the weights."""
         net = copy.deepcopy(self.generator)
         for theta, mean in zip(net.parameters(), self.average, strict=True):
             theta.data = mean.clone()
         return net
-
-    def state(self) -> dict[str, Tensor]:
-        """What the next update depends on beside the count of updates: weights, velocities, random stream."""
-        state = {"rng": self.rng.get_state()}
-        for name, net in (("generator", self.generator), ("discriminator", self.discriminator)):
-            state |= {f"{name}.{key}": tensor for key, tensor in net.state_dict().items()}
-            state |= {f"velocity.{name}.{i}": v for i, v in enumerate(self.velocity[net])}
-        if self.average:
-            names = (name for name, _ in self.generator.named_parameters())
-            state |= {f"average.{name}": mean for name, mean in zip(names, self.average, strict=True)}
-        return state
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Tensor], updates: int) -> None:
-        """Continue from `state()` as taken after `updates` updates; ValueError if it is of other networks."""
-        own = self.state()
-        if "rng" in state and state["rng"].shape != own["rng"].shape:
-            raise ValueError("the saved state is of another kind of device: go on with that one")
-        wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
-        if wrong:
-            raise ValueError(
-                f"the saved state does not fit these networks: {wrong[0]!r} is missing, unknown or misshapen"
-            )
-        for key, tensor in own.items():
-            tensor.copy_(state[key])
-        self.rng.set_state(state["rng"])
-        self.updates = updates
-
-
-class Games(Game):
-    """Games of one make, played as one computation: their nets' weights lie side by side on a leading axis.
-
-    Each game keeps its own random stream and stays usable by itself (its tensors are views of its slice,
-    until it is put together with others anew), so playing games together gives each of them, up to rounding,
-    what it would have come to alone. Raises ValueError for games that differ in rules, in their count of
-    updates or in shape, and for nets with layers other than those of `gansrc.networks`. Save and load the
-    games, not this.
-    """
-
-    batch_axis = 1
-
-    def __init__(self, games: Sequence[Game]) -> None:
-        first = games[0]
-        for game in games:
-            if (game.rules, game.decay, game.updates) != (first.rules, first.decay, first.updates):
-                raise ValueError("games played together need the same rules and count of updates")
-        self.games, rngs = list(games), [game.rng for game in games]
-        generator = stack([game.generator for game in games], rngs)
-        discriminator = stack([game.discriminator for game in games], rngs)
-        super().__init__(generator, discriminator, first.noise, first.rules, first.rng, first.decay)
-        self.updates = first.updates
-        for net, nets in (
-            (generator, [game.generator for game in games]),
-            (discriminator, [game.discriminator for game in games]),
-        ):
-            lists = [game.velocity[own] for game, own in zip(games, nets, strict=True)]
-            self.velocity[net] = side_by_side(lists)
-        self.average = side_by_side([game.average for game in games])
-        for game in games:
-            game._replay = None  # it would go on with the weights of before
-
-    def play(self, data: Float[Tensor, "n *shape"], updates: int) -> list[dict[str, float]]:
-        """As `Game.play`; the means of each game. Raises ValueError if one was played alone in between."""
-        if {game.updates for game in self.games} != {self.updates}:
-            raise ValueError("a game was played alone since these were put together: put them together anew")
-        totals = self._play(data, updates)
-        for game in self.games:
-            game.updates = self.updates
-            game.learning_rate.copy_(self.learning_rate), game.momentum.copy_(self.momentum)
-        return [means(total) for total in totals.expand(len(self.games), 4)]
-
-    def codes(self) -> Float[Tensor, "s m z"]:
-        """A minibatch of noise for each game, from its own stream."""
-        return torch.stack([draw(self.noise, self.rules.batch_size, rng) for rng in self.streams()])
-
-    def batch_indices(self, n: int, device: torch.device) -> Iterator[Int64[Tensor, "s m"]]:
-        """The rows of each game's minibatches to come."""
-        return map(torch.stack, zip(*(game.batch_indices(n, device) for game in self.games), strict=True))
-
-    def streams(self) -> list[torch.Generator]:
-        """The games' random streams."""
-        return [game.rng for game in self.games]
-
-
-class Replay:
-    """An update on a CUDA device, captured as a graph and replayed: one launch where there were a hundred.
-
-    Call it with the update, always the same, and the rows of the next minibatches; it returns the report. The
-    first few updates run as they are, on a stream of their own, as CUDA asks of whatever is to be captured.
-    """
-
-    WARM_UP = 3
-
-    def __init__(self, data: Float[Tensor, "n *shape"], streams: Sequence[torch.Generator]) -> None:
-        self.data, self.streams, self.calls = data, streams, 0
-
-    def __call__(
-        self, update: Callable[[Tensor, Tensor], Tensor], chosen: Int64[Tensor, "k *s m"]
-    ) -> Float[Tensor, "*s 4"]:
-        self.calls += 1
-        if self.calls <= self.WARM_UP:
-            return on_a_side_stream(lambda: update(self.data, chosen))
-        if self.calls == self.WARM_UP + 1:
-            self.chosen = chosen.clone()
-            self.replay = capture(lambda: update(self.data, self.chosen), self.streams)
-        self.chosen.copy_(chosen)
-        return self.replay()
-
-
-def on_a_side_stream(step: Callable[[], Tensor]) -> Tensor:
-    """Run a step on a CUDA stream of its own, in its turn."""
-    main, side = torch.cuda.current_stream(), torch.cuda.Stream()
-    side.wait_stream(main)
-    with torch.cuda.stream(side):
-        result = step()
-    main.wait_stream(side)
-    return result
-
-
-def capture(step: Callable[[], Tensor], streams: Sequence[torch.Generator]) -> Callable[[], Tensor]:
-    """A step as a CUDA graph, which draws anew from torch's default generator and `streams` at every call.
-
-    To capture it does not run it. Every call overwrites the tensor that the one before returned.
-    """
-    graph = torch.cuda.CUDAGraph()
-    if torch.__version__ < "2.14":  # later versions find the generators by themselves
-        for generator in streams:
-            graph.register_generator_state(generator)
-    gc.collect()  # a graph that is collected while another one is captured spoils it
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # torch frees cuBLAS memory by stream
-            result = step()
-    finally:
-        if collecting:
-            gc.enable()
-
-    def replay() -> Tensor:
-        graph.replay()
-        return result
-
-    return replay
 
 
 def means(total: Float[Tensor, "4"]) -> dict[str, float]:
@@ -404,66 +240,6 @@ def report(
     """V, G's cost (nats), mean D(x) and mean D(G(z)) of an update, kept on the device."""
     with torch.no_grad():
         return torch.stack([value, cost, real.sigmoid().mean(-1), fake.sigmoid().mean(-1)], -1)
-
-
-def minibatches(data: Float[Tensor, "n *shape"], size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Endless minibatches (size, ...) from number `start` on: shuffled passes, a partial last one dropped."""
-    return (data[chosen] for chosen in batch_indices(len(data), size, seed, start, data.device))
-
-
-def batch_indices(
-    n: int, size: int, seed: int, start: int, device: torch.device
-) -> Iterator[Int64[Tensor, " size"]]:
-    """The rows of the minibatches of `minibatches`.
-
-    The order of an epoch depends on `seed` and the epoch alone, so that any point of the sequence can be gone
-    back to. It is drawn on the CPU: the same on every device.
-    """
-    per_epoch = n // size
-    epoch, first = divmod(start, per_epoch)
-    while True:
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + 1_000_003 * (epoch + 1)))
-        if device.type == "cuda":  # from pinned memory the copy does not wait for the device
-            order = order.pin_memory().to(device, non_blocking=True)
-        order = order.to(device)
-        for i in range(first, per_epoch):
-            yield order[i * size : (i + 1) * size]
-        epoch, first = epoch + 1, 0
-
-
-@contextmanager
-def drawing_from(rng: torch.Generator) -> Iterator[None]:
-    """Within the block torch's default generator is `rng`'s stream, which nn.Dropout and others draw from.
-
-    The caller's own random state is untouched.
-    """
-    module = torch if rng.device.type == "cpu" else torch.get_device_module(rng.device)
-    where = [rng.device] if rng.device.type == "cuda" else []
-    before = module.get_rng_state(*where)
-    module.set_rng_state(rng.get_state(), *where)
-    try:
-        yield
-    finally:
-        rng.set_state(module.get_rng_state(*where))
-        module.set_rng_state(before, *where)
-
-
-def draw(noise: Distribution, n: int, rng: torch.Generator | None = None) -> Float[Tensor, "n *z"]:
-    """n codes from `rng`'s stream or else from torch's default one, as `noise.sample((n,))`.
-
-    A CUDA graph can hold it; not so a normal distribution's own `sample`, which looks at its scale.
-    Raises TypeError if a stream is given and the noise neither uniform nor normal.
-    """
-    if isinstance(noise, Uniform):
-        low, high = noise.low, noise.high
-        chance = torch.rand(n, *low.shape, generator=rng, device=low.device, dtype=low.dtype)
-        return low + chance * (high - low)
-    if isinstance(noise, Normal):
-        loc, scale = noise.loc, noise.scale
-        return loc + scale * torch.randn(n, *loc.shape, generator=rng, device=loc.device, dtype=loc.dtype)
-    if rng is None:
-        return noise.sample((n,))
-    raise TypeError(f"several games at once need uniform or normal noise, got {type(noise).__name__}")
 
 
 @torch.no_grad()

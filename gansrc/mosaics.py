@@ -1,4 +1,4 @@
-"""Many small images as a few picture files, lossless: how a record keeps its samples."""
+"""Images as bytes and as picture files: how a record keeps its samples, lossless, and a grid to look at."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
+from torchvision.utils import make_grid, save_image
 
 SIDE = 50
 """A file holds a square of so many by so many images, or fewer."""
@@ -45,3 +45,23 @@ def _colour(image_shape: Sequence[int]) -> tuple[int, int, int]:
         channels, height, width = (1, *image_shape)[-3:]
         return channels, height, width
     return 1, 1, math.prod(image_shape)
+
+
+def to_bytes(x: Float[Tensor, "n d"], low: float, high: float) -> UInt8[Tensor, "n d"]:
+    """Numbers from `low` to `high` as bytes from 0 to 255, rounded."""
+    return ((x.clamp(low, high) - low) * (255 / (high - low))).round().to(torch.uint8)
+
+
+def from_bytes(x: UInt8[Tensor, "n d"], low: float, high: float) -> Float[Tensor, "n d"]:
+    """Back from `to_bytes`, to half a 255th of the range."""
+    return x.float() * ((high - low) / 255) + low
+
+
+def save_grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...], file: Path) -> None:
+    """Write up to 100 images in [0, 1], grey or colour, in 10 columns; other data are not drawn."""
+    if len(image_shape) != 2 and (len(image_shape) != 3 or image_shape[0] != 3):
+        return
+    pictures = images.cpu().reshape(-1, *image_shape)
+    save_image(
+        pictures if len(image_shape) == 3 else pictures[:, None], file, nrow=10, padding=2, pad_value=0.5
+    )

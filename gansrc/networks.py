@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from typing import TypeVar
@@ -219,38 +218,3 @@ def set_output_bias_(net: nn.Sequential, images: Float[Tensor, "n d"]) -> None:
 def count_weights(net: nn.Module) -> int:
     """Number of weights and biases of a net."""
     return sum(math.prod(p.shape) for p in net.parameters())
-
-
-def stack(nets: Sequence[Net], rngs: list[torch.Generator]) -> Net:
-    """S nets of one make as one net, (S, n, ...) to (S, n, ...), net s on slice s.
-
-    The nets' own weights become views of its weights: to train it is to train them. Dropout masks of slice s
-    are drawn from rngs[s]. Raises ValueError for nets that differ in shape, or have layers other than those
-    of this module.
-    """
-    known = (nn.Sequential, Linear, Dropout, Maxout, nn.ReLU, nn.Sigmoid, nn.Identity, nn.Flatten)
-    for layer in nets[0].modules():
-        if not isinstance(layer, known):
-            raise ValueError(
-                f"nets with a {type(layer).__name__} layer cannot be trained together: one at a time"
-            )
-    if len({tuple(p.shape for p in net.parameters()) for net in nets}) > 1:
-        raise ValueError("nets of different shapes cannot be trained together: one at a time")
-    together = copy.deepcopy(nets[0])
-    weights = side_by_side([list(net.parameters()) for net in nets])
-    for parameter, whole in zip(together.parameters(), weights, strict=True):
-        parameter.data = whole
-    for layer in together.modules():
-        if isinstance(layer, Dropout):
-            layer.rngs = rngs
-    return together
-
-
-def side_by_side(lists: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """S lists of tensors as one list, each tensor with a leading axis of S; theirs become views of it."""
-    wholes = []
-    for tensors in zip(*lists, strict=True):
-        wholes.append(torch.stack([tensor.detach() for tensor in tensors]))
-        for tensor, part in zip(tensors, wholes[-1], strict=True):
-            tensor.data = part
-    return wholes

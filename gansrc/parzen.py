@@ -24,6 +24,12 @@ Array = Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
 
 SIGMAS: tuple[float, ...] = tuple(10 ** (-1 + i / 9) for i in range(10))
 """The grid of the authors' evaluation script, `logspace(-1, 0, 10)`."""
+FINE_SIGMAS = tuple(round(0.10 + 0.01 * i, 2) for i in range(20))
+"""A finer grid around the optimum of MNIST, .10 to .29."""
+CONTRAST_SIGMAS = tuple(round(0.50 + 0.03 * i, 2) for i in range(20))
+"""The same for images of normalised contrast, whose numbers are some four times as large: .50 to 1.07."""
+N_SAMPLES, N_VALID = 10_000, 1_000
+"""The authors' evaluation (parzen_ll.py): samples in the window, validation images that choose sigma."""
 
 TOLERANCE = 0.004
 """Error, in nats, that float32 may cause at a point by its worst-case bound; in fact it causes a tenth."""

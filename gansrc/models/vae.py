@@ -9,12 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from gansrc.baselines.model import Baseline, Model
-from gansrc.game import drawing_from
+from gansrc.datasets import Dataset
+from gansrc.model import OURS, Sampler, Source
+from gansrc.models.base import MNIST_SOURCES, MinibatchModel, MinibatchRecipe, on_faces
+from gansrc.streams import drawing_from
 
 
 @dataclass(frozen=True, kw_only=True)
-class VAE(Baseline):
+class VAERecipe(MinibatchRecipe):
     """Hyper-parameters of a variational auto-encoder; hidden: rectifiers, in the encoder and, turned round,
     in the decoder."""
 
@@ -22,19 +24,19 @@ class VAE(Baseline):
     z_dim: int
     learning_rate: float
 
-    def model(
-        self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
+    def start(
+        self, dataset: Dataset, seed: int, device: torch.device | str = "cpu", below: Sampler | None = None
     ) -> VariationalAutoencoder:
         """The auto-encoder at its start."""
-        return VariationalAutoencoder(self, train.shape[1], seed, device)
+        return VariationalAutoencoder(self, dataset.train.shape[1], seed, device)
 
 
-class VariationalAutoencoder(Model):
+class VariationalAutoencoder(MinibatchModel):
     """z ~ N(0, I); p(x | z): a pixel is on with the probability that the decoder gives it."""
 
-    recipe: VAE
+    recipe: VAERecipe
 
-    def __init__(self, recipe: VAE, d: int, seed: int, device: torch.device | str) -> None:
+    def __init__(self, recipe: VAERecipe, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
         with drawing_from(torch.Generator().manual_seed(seed)):
             self.encoder = rectifiers([d, *recipe.hidden, 2 * recipe.z_dim])
@@ -67,3 +69,21 @@ def rectifiers(widths: list[int]) -> nn.Sequential:
     for below, above in zip(widths[:-1], widths[1:], strict=True):
         layers += [nn.Linear(below, above), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+EVAE = Source("Yeung et al. (2017)", "of whose grid of VAEs this one scores best")
+
+VAE_MNIST = VAERecipe(
+    name="vae-mnist",
+    data="mnist",
+    epochs=200,
+    batch_size=100,
+    hidden=(500, 500, 500),
+    z_dim=8,
+    learning_rate=1e-3,
+    sources=MNIST_SOURCES
+    | dict.fromkeys(("epochs", "hidden", "z_dim", "learning_rate"), EVAE)
+    | {"batch_size": OURS},
+)
+
+VAE_FACES = on_faces(VAE_MNIST, EVAE, "epochs z_dim hidden learning_rate", epochs=250, z_dim=15)

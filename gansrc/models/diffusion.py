@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from gansrc.baselines.model import Baseline, Model
-from gansrc.game import drawing_from
+from gansrc.datasets import Dataset
+from gansrc.model import OURS, Sampler, Source, sources
+from gansrc.models.base import MNIST_SOURCES, MinibatchModel, MinibatchRecipe, on_faces
+from gansrc.streams import drawing_from
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diffusion(Baseline):
+class DiffusionRecipe(MinibatchRecipe):
     """Hyper-parameters of a denoising diffusion model on a fully connected net.
 
     hidden: width of its blocks. blocks: how many. steps: of the diffusion. betas: variance of the noise of
@@ -29,11 +31,11 @@ class Diffusion(Baseline):
     learning_rate: float
     average: float
 
-    def model(
-        self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
+    def start(
+        self, dataset: Dataset, seed: int, device: torch.device | str = "cpu", below: Sampler | None = None
     ) -> DenoisingDiffusion:
         """The model at its start."""
-        return DenoisingDiffusion(self, train.shape[1], seed, device)
+        return DenoisingDiffusion(self, dataset.train.shape[1], seed, device)
 
 
 class Denoiser(nn.Module):
@@ -62,12 +64,12 @@ class Denoiser(nn.Module):
         return self.out(h)
 
 
-class DenoisingDiffusion(Model):
+class DenoisingDiffusion(MinibatchModel):
     """Noise is added to an image step by step until nothing else is left; a net learns the way back."""
 
-    recipe: Diffusion
+    recipe: DiffusionRecipe
 
-    def __init__(self, recipe: Diffusion, d: int, seed: int, device: torch.device | str) -> None:
+    def __init__(self, recipe: DiffusionRecipe, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
         with drawing_from(torch.Generator().manual_seed(seed)):
             self.net = Denoiser(d, recipe.hidden, recipe.blocks, recipe.steps)
@@ -116,3 +118,32 @@ class DenoisingDiffusion(Model):
             x = before.sqrt() * beta * guess(t) + (1 - beta).sqrt() * (1 - before) * x  # Ho et al., eq. 7
             x = x / (1 - kept) + ((1 - before) / (1 - kept) * beta).sqrt() * torch.randn_like(x)
         return guess(0)
+
+
+DDPM = "Ho et al. (2020)"
+
+DIFFUSION_MNIST = DiffusionRecipe(
+    name="diffusion-mnist",
+    data="mnist",
+    epochs=100,
+    batch_size=128,
+    preview=500,
+    hidden=1000,
+    blocks=3,
+    steps=250,
+    betas=(4e-4, 0.08),
+    learning_rate=2e-4,
+    average=0.999,
+    sources=MNIST_SOURCES
+    | sources(
+        DDPM,
+        "batch_size learning_rate",
+        betas=Source(DDPM, "times 4 for a quarter of the steps"),
+        hidden=OURS,
+        blocks=OURS,
+        steps=OURS,
+        average=OURS,
+    ),
+)
+
+DIFFUSION_FACES = on_faces(DIFFUSION_MNIST, OURS, epoch_updates=390)

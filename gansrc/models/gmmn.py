@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -9,13 +10,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
-from gansrc.baselines.model import Baseline, Model
-from gansrc.baselines.vae import rectifiers
-from gansrc.game import drawing_from
+from gansrc.datasets import Dataset
+from gansrc.model import UNUSED, Sampler, Source, sources
+from gansrc.models.base import MNIST_SOURCES, MinibatchModel, MinibatchRecipe, on_faces
+from gansrc.models.vae import rectifiers
+from gansrc.streams import drawing_from
 
 
 @dataclass(frozen=True, kw_only=True)
-class GMMN(Baseline):
+class GMMNRecipe(MinibatchRecipe):
     """Hyper-parameters of a moment matching network.
 
     widths: squared widths of the kernels, which are added. rates, late_rates: learning rate and momentum
@@ -42,11 +45,11 @@ class GMMN(Baseline):
     drop: tuple[float, ...] = ()
     largest_gradient: float = 10.0
 
-    def model(
-        self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
+    def start(
+        self, dataset: Dataset, seed: int, device: torch.device | str = "cpu", below: Sampler | None = None
     ) -> MomentMatching:
         """The network at its start."""
-        return MomentMatching(self, train.shape[1], seed, device)
+        return MomentMatching(self, dataset.train.shape[1], seed, device)
 
 
 def squared_mmd(
@@ -64,16 +67,16 @@ def squared_mmd(
     return mean_kernel(x, x) - 2 * mean_kernel(x, y) + mean_kernel(y, y)
 
 
-class MomentMatching(Model):
+class MomentMatching(MinibatchModel):
     """Samples of a net are moved until their moments match the data's, in pixels or in codes.
 
     Its weights start as He et al. (2015) have it: samples that start all but equal move as one, into a
     corner where the sigmoids are deaf.
     """
 
-    recipe: GMMN
+    recipe: GMMNRecipe
 
-    def __init__(self, recipe: GMMN, d: int, seed: int, device: torch.device | str) -> None:
+    def __init__(self, recipe: GMMNRecipe, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
         widths = [d, *recipe.code_layers]
         with drawing_from(torch.Generator().manual_seed(seed)):
@@ -147,3 +150,71 @@ class MomentMatching(Model):
     def draw(self, n: int) -> Float[Tensor, "n d"]:
         """The net's outputs for random codes, decoded."""
         return self.decode(self.net(self.noise(n)))
+
+
+TRAIN = "train.py of github.com/yujiali/gmmn (the authors', 2015)"
+AUTOENCODER = (
+    "code_layers layer_updates layer_rates tune_updates tune_rate tune_momentum"
+    " code_batch drop largest_gradient"
+)
+"""The fields that are about the auto-encoder."""
+
+GMMN_MNIST = GMMNRecipe(
+    name="gmmn-mnist",
+    data="mnist",
+    epochs=80,
+    batch_size=1000,
+    epoch_updates=500,
+    z_dim=10,
+    hidden=(64, 256, 256, 1024),
+    widths=(2.0, 5.0, 10.0, 20.0, 40.0, 80.0),
+    rates=(0.2, 0.9),
+    late_update=10_000,
+    late_rates=(0.02, 0.99),
+    sources=MNIST_SOURCES
+    | sources(
+        TRAIN,
+        "epochs batch_size z_dim hidden widths late_update",
+        rates=Source("ours", "there a learning rate of 2, by which our net gets stuck"),
+        late_rates=Source("ours", "there a learning rate of .2"),
+    )
+    | dict.fromkeys(AUTOENCODER.split(), UNUSED),
+)
+
+GMMN_AE_MNIST = dataclasses.replace(
+    GMMN_MNIST,
+    name="gmmn-ae-mnist",
+    epochs=98,
+    widths=(1.0,),
+    rates=(2.0, 0.9),
+    late_rates=(0.2, 0.99),
+    code_layers=(1024, 32),
+    layer_updates=3000,
+    tune_updates=3000,
+    drop=(0.2, 0.5),
+    sources={**GMMN_MNIST.sources, **sources(TRAIN, f"{AUTOENCODER} rates late_rates")},
+)
+
+GMMN_FACES = on_faces(
+    GMMN_MNIST,
+    Source(TRAIN),
+    "epochs widths batch_size z_dim hidden late_update",
+    epochs=96,
+    widths=(5.0, 10.0, 20.0, 40.0, 80.0, 160.0),
+)
+
+# theirs: 15,000 updates for each layer, too, and a momentum of .5 from update 50 to 200 of the tuning
+GMMN_AE_FACES = on_faces(
+    GMMN_AE_MNIST,
+    Source(TRAIN),
+    "widths rates batch_size z_dim hidden late_update late_rates code_layers layer_rates tune_updates"
+    " tune_rate code_batch drop largest_gradient",
+    epochs=144,
+    widths=(1.0, 2.0, 5.0, 10.0, 20.0, 40.0),
+    rates=(0.1, 0.9),
+    late_rates=(0.01, 0.99),
+    code_layers=(512, 512, 128),
+    tune_updates=15_000,
+    tune_momentum=((0, 0.0),),
+    drop=(0.1, 0.1, 0.1),
+)

@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, linear
 
-from gansrc.baselines.model import ChainBaseline, ChainModel, some_of
+from gansrc.datasets import Dataset
+from gansrc.model import OURS, Sampler, Source, sources
+from gansrc.models.base import MNIST_SOURCES, ChainModel, ChainRecipe, on_faces, some_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class CAE(ChainBaseline):
+class CAERecipe(ChainRecipe):
     """Hyper-parameters of a stacked contractive auto-encoder.
 
     hidden: units of each layer. layer_epochs: how long each layer below the top is trained. contraction: of
@@ -28,9 +30,11 @@ class CAE(ChainBaseline):
     contraction: tuple[float, ...]
     sampling_std: float
 
-    def model(self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu") -> StackedCAE:
+    def start(
+        self, dataset: Dataset, seed: int, device: torch.device | str = "cpu", below: Sampler | None = None
+    ) -> StackedCAE:
         """The auto-encoder at its start."""
-        return StackedCAE(self, train, seed, device)
+        return StackedCAE(self, dataset.train, seed, device)
 
 
 class ContractiveLayer(nn.Module):
@@ -64,10 +68,10 @@ class ContractiveLayer(nn.Module):
 class StackedCAE(ChainModel):
     """Contractive auto-encoders, one on the other's codes; a chain walks about in the top one's."""
 
-    recipe: CAE
+    recipe: CAERecipe
 
     def __init__(
-        self, recipe: CAE, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
+        self, recipe: CAERecipe, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
     ) -> None:
         super().__init__(recipe, seed, device)
         init, widths = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
@@ -105,3 +109,36 @@ class StackedCAE(ChainModel):
             for below in reversed(self.layers[:-1]):
                 x = below.logits(x).sigmoid()
             yield x
+
+
+CAE_CODE = "github.com/ynd/cae.py (Dauphin & Rifai, 2012)"
+
+CAE_MNIST = CAERecipe(
+    name="cae-mnist",
+    data="mnist",
+    epochs=40,
+    batch_size=20,
+    preview=1000,
+    hidden=(1000, 1000),
+    layer_epochs=20,
+    learning_rate=0.05,
+    contraction=(3.0, 0.3),
+    sampling_std=0.5,
+    chains=100,
+    burn_in=100,
+    thin=10,
+    sources=MNIST_SOURCES
+    | sources(
+        CAE_CODE,
+        "batch_size layer_epochs",
+        hidden=OURS,
+        learning_rate=Source("ours", "there .1"),
+        contraction=Source("ours", "there .1, by which the chain leaves the digits"),
+        sampling_std=Source("ours", "there 1, likewise"),
+        chains=OURS,
+        burn_in=OURS,
+        thin=OURS,
+    ),
+)
+
+CAE_FACES = on_faces(CAE_MNIST, Source(CAE_CODE), "batch_size", epochs=16, epoch_updates=2500, layer_epochs=8)

@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, linear
 
-from gansrc.baselines.model import ChainBaseline, ChainModel, some_of
+from gansrc.datasets import Dataset
+from gansrc.model import OURS, Sampler, Source, sources
+from gansrc.models.base import MNIST_SOURCES, ChainModel, ChainRecipe, on_faces, some_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class GSN(ChainBaseline):
+class GSNRecipe(ChainRecipe):
     """Hyper-parameters of a deep generative stochastic network.
 
     hidden: tanh units of each layer. walkbacks: reconstructions that a training image is walked through.
@@ -33,19 +35,21 @@ class GSN(ChainBaseline):
     decay: float
     momentum: float
 
-    def model(self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu") -> DeepGSN:
+    def start(
+        self, dataset: Dataset, seed: int, device: torch.device | str = "cpu", below: Sampler | None = None
+    ) -> DeepGSN:
         """The network at its start."""
-        return DeepGSN(self, train, seed, device)
+        return DeepGSN(self, dataset.train, seed, device)
 
 
 class DeepGSN(ChainModel):
     """Layers x, h1, ..., hK, joined by weights that serve both ways; the layers of odd number move in turn
     with those of even number, x among the latter."""
 
-    recipe: GSN
+    recipe: GSNRecipe
 
     def __init__(
-        self, recipe: GSN, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
+        self, recipe: GSNRecipe, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
     ) -> None:
         super().__init__(recipe, seed, device)
         init, widths = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
@@ -115,3 +119,36 @@ class DeepGSN(ChainModel):
         while True:
             layers, logits = self.step(layers)
             yield logits.sigmoid()
+
+
+RUN_GSN = "run_gsn.py of github.com/yaoli/GSN (the authors', 2014)"
+MODEL = "model.py of github.com/yaoli/GSN (the authors', 2014)"
+
+GSN_MNIST = GSNRecipe(
+    name="gsn-mnist",
+    data="mnist",
+    epochs=1000,
+    batch_size=100,
+    preview=1000,
+    hidden=(1500, 1500),
+    walkbacks=4,
+    salt_and_pepper=0.4,
+    noise_std=2.0,
+    resample=True,
+    learning_rate=0.25,
+    decay=0.995,
+    momentum=0.5,
+    burn_in=100,
+    sources=MNIST_SOURCES
+    | sources(
+        RUN_GSN,
+        "epochs batch_size hidden walkbacks salt_and_pepper noise_std resample learning_rate decay momentum",
+        chains=Source(MODEL),
+        thin=Source(MODEL),
+        burn_in=OURS,
+    ),
+)
+
+GSN_FACES = on_faces(
+    GSN_MNIST, OURS, epoch_updates=500, salt_and_pepper=0.2, resample=False, learning_rate=1.0
+)

@@ -10,11 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
-from gansrc.baselines.model import ChainBaseline, ChainModel, some_of
+from gansrc.datasets import Dataset
+from gansrc.model import OURS, Sampler, Source, sources
+from gansrc.models.base import MNIST_SOURCES, ChainModel, ChainRecipe, on_faces, some_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class DBN(ChainBaseline):
+class DBNRecipe(ChainRecipe):
     """Hyper-parameters of a deep belief net.
 
     hidden: units of each layer, from the bottom. layer_epochs: how long each is trained. weight_std: of the
@@ -39,11 +41,11 @@ class DBN(ChainBaseline):
         """The epochs of all layers: the rate has come to 0 then."""
         return self.layer_epochs * len(self.hidden)
 
-    def model(
-        self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu"
+    def start(
+        self, dataset: Dataset, seed: int, device: torch.device | str = "cpu", below: Sampler | None = None
     ) -> DeepBeliefNet:
         """The net at its start; the visible biases begin at the pixels' means."""
-        return DeepBeliefNet(self, train, seed, device)
+        return DeepBeliefNet(self, dataset.train, seed, device)
 
 
 class RBM(nn.Module):
@@ -81,10 +83,10 @@ class RBM(nn.Module):
 class DeepBeliefNet(ChainModel):
     """A stack of RBMs: the top one is an undirected model of the units below it, which draw the image."""
 
-    recipe: DBN
+    recipe: DBNRecipe
 
     def __init__(
-        self, recipe: DBN, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
+        self, recipe: DBNRecipe, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
     ) -> None:
         super().__init__(recipe, seed, device)
         init = torch.Generator().manual_seed(seed)
@@ -161,3 +163,43 @@ class DeepBeliefNet(ChainModel):
             for below in reversed(self.layers[:-1]):
                 v = below.down(v)
             yield v
+
+
+SCIENCE = "code of Hinton & Salakhutdinov (2006), Science"
+TUTORIAL = "DBN.py of the tutorials at deeplearning.net"
+
+DBN_MNIST = DBNRecipe(
+    name="dbn-mnist",
+    data="mnist",
+    epochs=40,
+    batch_size=100,
+    preview=500,
+    hidden=(1000, 1000),
+    layer_epochs=20,
+    learning_rate=0.1,
+    top_rate=0.05,
+    top_momentum=0.5,
+    weight_std=0.1,
+    weight_cost=2e-4,
+    momentum=(0.5, 0.9),
+    momentum_epoch=5,
+    steps=1,
+    chains=1000,
+    burn_in=1000,
+    thin=100,
+    sources=MNIST_SOURCES
+    | sources(
+        SCIENCE,
+        "learning_rate weight_std weight_cost momentum momentum_epoch steps batch_size",
+        hidden=Source(TUTORIAL, "of whose three layers we take two"),
+        layer_epochs=Source("ours", "there 50"),
+        top_rate=OURS,
+        top_momentum=OURS,
+        chains=OURS,
+        burn_in=OURS,
+        thin=OURS,
+    ),
+)
+"""Two layers, as in Table 1."""
+
+DBN_FACES = on_faces(DBN_MNIST, OURS, epoch_updates=500)

@@ -1,46 +1,47 @@
-"""What the models of Table 1 have in common: they are fitted to data update by update, and sampled."""
+"""What the models beside the GAN have in common: one torch optimizer fits them minibatch by minibatch."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gansrc.game import batch_indices, drawing_from
+from gansrc.datasets import Dataset, of
+from gansrc.model import OURS, Model, Recipe, Sampler, Source, State
+from gansrc.streams import batch_indices, drawing_from
+
+R = TypeVar("R", bound=Recipe)
+FILM_STEPS = 1000
+"""Consecutive steps of a Markov chain that a record keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baseline(ABC):
-    """A model of Table 1 beside the GAN: every hyper-parameter, and where each value comes from.
+class MinibatchRecipe(Recipe):
+    """Settings of a model that is fitted by updates of minibatches.
 
-    epochs: default length. epoch_updates: how many updates count as an epoch; 0 for one pass through the
-    data. preview: so many samples score validation images while training (a chain takes its time; the final
-    score has 10,000). sources: a line for every field.
+    epoch_updates: how many updates count as an epoch; 0 for one pass through the data.
     """
 
-    name: str
-    data: str
-    epochs: int
     batch_size: int
     epoch_updates: int = 0
-    preview: int = 10_000
-    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
-
-    rows_per_epoch: ClassVar[int] = 1
-    contrast: ClassVar[float] = 0.0
-    pretrained: ClassVar[str] = ""
 
     @abstractmethod
-    def model(self, train: Float[Tensor, "n d"], seed: int, device: torch.device | str = "cpu") -> Model:
-        """The model at its start, weights drawn from `seed`; `train`, images in [0, 1], may set biases."""
+    def start(
+        self, dataset: Dataset, seed: int, device: torch.device | str = "cpu", below: Sampler | None = None
+    ) -> MinibatchModel:
+        """The model at its start, weights drawn from `seed`; the data, images in [0, 1], may set biases."""
+
+    def sampler(self, image_shape: Sequence[int]) -> MinibatchModel:
+        """The model itself, its weights still to be loaded."""
+        return self.start(of(torch.full((1, math.prod(image_shape)), 0.5), tuple(image_shape)), 0)
 
     def examples_per_update(self) -> int:
         """How many training images an update takes."""
@@ -50,26 +51,8 @@ class Baseline(ABC):
         """Updates that count as an epoch, with n training images."""
         return self.epoch_updates or n // self.batch_size
 
-    def longest(self) -> float:
-        """Epochs after which an update changes nothing."""
-        return math.inf
 
-    def prepare(self, images: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Images as the model is to see them: as they are."""
-        return images
-
-    def pixels(self, samples: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Samples as images to look at: as they are."""
-        return samples
-
-    def values(self) -> dict[str, Any]:
-        """All values, without their sources, and the class that takes them: what a record keeps."""
-        values = {"model": type(self).__name__, **dataclasses.asdict(self)}
-        del values["sources"]
-        return values
-
-
-class Model(nn.Module, ABC):
+class MinibatchModel(nn.Module, Model):
     """A model that is fitted by updates of minibatches; subclasses say what an update is.
 
     seed: of the stream that batches and all draws of the training come from. Hold every tensor that the next
@@ -78,7 +61,7 @@ class Model(nn.Module, ABC):
 
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, recipe: Baseline, seed: int, device: torch.device | str) -> None:
+    def __init__(self, recipe: MinibatchRecipe, seed: int, device: torch.device | str) -> None:
         super().__init__()
         self.recipe, self.updates, self.per_epoch = recipe, 0, 1
         self.rng = torch.Generator(device).manual_seed(seed)
@@ -126,8 +109,6 @@ class Model(nn.Module, ABC):
         """The learning rate, for the history."""
         return {"learning_rate": self.optimizer.param_groups[0]["lr"]}
 
-    weights: ClassVar[tuple[str, ...]] = ("last",)
-
     def samples(self, n: int, rng: torch.Generator, weights: str = "last") -> Float[Tensor, "n d"]:
         """Draw n samples. Where the model ends in probabilities of pixels, these: means, not draws."""
         self.eval()
@@ -138,20 +119,28 @@ class Model(nn.Module, ABC):
     def draw(self, n: int) -> Float[Tensor, "n d"]:
         """n samples by torch's default generator."""
 
-    def state(self) -> dict[str, Tensor]:
-        """What the next update depends on beside the count of updates."""
-        state = {f"model.{key}": tensor for key, tensor in self.state_dict().items()}
+    def pictures(self, rng: torch.Generator) -> dict[str, Float[Tensor, "_ d"]]:
+        """Other images that a record keeps, by name: none."""
+        return {}
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over weights and buffers, wherever they were trained."""
+        self.load_state_dict({key.removeprefix("model."): tensor for key, tensor in weights.items()})
+
+    def state(self) -> State:
+        """Weights and buffers, the optimizer's moments, the random stream."""
+        state = {"model": {f"model.{key}": tensor for key, tensor in self.state_dict().items()}}
+        state |= {"optimizer": {}, "random": {"rng": self.rng.get_state()}}
         for i, slots in self.optimizer.state_dict()["state"].items():
             slots = {name: slot for name, slot in slots.items() if slot is not None}
-            state |= {f"optimizer.{i}.{name}": torch.as_tensor(slot) for name, slot in slots.items()}
-        return state | {"rng": self.rng.get_state()}
+            state["optimizer"] |= {f"optimizer.{i}.{name}": torch.as_tensor(s) for name, s in slots.items()}
+        return state
 
-    def load_state(self, state: dict[str, Tensor], updates: int) -> None:
-        """Continue from `state()` as taken after `updates` updates, on the same kind of device."""
+    def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Go on from the tensors of `state()`, on the same kind of device, else ValueError."""
         if state["rng"].shape != self.rng.get_state().shape:
             raise ValueError("the saved state is of another kind of device: go on with that one")
-        own = {key.removeprefix("model."): t for key, t in state.items() if key.startswith("model.")}
-        self.load_state_dict(own)
+        self.load({key: tensor for key, tensor in state.items() if key.startswith("model.")})
         slots: dict[int, dict[str, Tensor]] = {}
         for key, tensor in state.items():
             if key.startswith("optimizer."):
@@ -164,7 +153,7 @@ class Model(nn.Module, ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainBaseline(Baseline):
+class ChainRecipe(MinibatchRecipe):
     """A model that is sampled by a Markov chain.
 
     chains: so many run side by side; the first samples are taken after `burn_in` steps, one from each chain,
@@ -182,10 +171,10 @@ class ChainBaseline(Baseline):
         return last * width / n
 
 
-class ChainModel(Model):
+class ChainModel(MinibatchModel):
     """A model that is sampled by a Markov chain over images: states step by step, each with a mean image."""
 
-    recipe: ChainBaseline
+    recipe: ChainRecipe
 
     @abstractmethod
     def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
@@ -196,6 +185,10 @@ class ChainModel(Model):
         recipe, width = self.recipe, min(self.recipe.chains, n)
         steps = itertools.islice(self.chain(width), recipe.burn_in, None, recipe.thin)
         return torch.cat([next(steps).clone() for _ in range(math.ceil(n / width))])[:n]
+
+    def pictures(self, rng: torch.Generator) -> dict[str, Float[Tensor, "_ d"]]:
+        """A film: consecutive steps of one chain, after the burn-in."""
+        return {"film": self.film(FILM_STEPS, rng)}
 
     def film(self, steps: int, rng: torch.Generator) -> Float[Tensor, "steps d"]:
         """Consecutive steps of one chain, after the burn-in."""
@@ -210,18 +203,30 @@ def some_of(train: Float[Tensor, "n d"], m: int, rng: torch.Generator) -> Float[
     return train[torch.randint(len(train), (m,), generator=rng).to(train.device)]
 
 
-def autocorrelation_time(states: Float[Tensor, "steps d"]) -> float:
-    """Steps of a chain that are worth one independent draw: 1 + 2 * the sum of its autocorrelations.
+MNIST_SOURCES: dict[str, Source] = {
+    **dict.fromkeys(("name", "epochs", "epoch_updates", "preview", "rows_per_epoch"), OURS),
+    "data": Source("as for the GAN", "the first 50,000 training images of MNIST in [0, 1]"),
+}
+"""Of the fields that every recipe has, where a model's own do not say otherwise."""
 
-    The autocorrelation of a state of d numbers is the trace of their autocovariance, divided by its value at
-    lag 0. The sum ends, as Sokal (1997) has it, at the first lag that is five times the sum. A chain that
-    never moves has an infinite time.
-    """
-    x = states.double() - states.double().mean(0)
-    spectrum = torch.fft.rfft(x, 2 * len(x), dim=0).abs().square()
-    covariance = torch.fft.irfft(spectrum, 2 * len(x), dim=0)[: len(x)].sum(1)
-    if covariance[0] <= 1e-12 * len(x):
-        return math.inf
-    times = 2 * (covariance / covariance[0]).cumsum(0) - 1
-    enough = (torch.arange(len(x)) >= 5 * times).nonzero()
-    return times[enough[0, 0] if len(enough) else -1].item()
+
+def on_faces(recipe: R, source: Source, fields: str = "", **changes: Any) -> R:
+    """The recipe for faces: `fields` by `source`, which speaks of faces; other changes are ours, and what
+    stays comes from where it came for MNIST."""
+    stays = {
+        key: given if given.where in ("ours", "not used") else Source(f"{given.where}, for MNIST", given.note)
+        for key, given in recipe.sources.items()
+    }
+    data = Source("as for the GAN", "the unlabeled part of TFD in [0, 1], or else Labeled Faces in the Wild")
+    return dataclasses.replace(
+        recipe,
+        name=recipe.name.replace("mnist", "faces"),
+        data="faces",
+        sources={
+            **stays,
+            "data": data,
+            **dict.fromkeys(changes, OURS),
+            **dict.fromkeys(fields.split(), source),
+        },
+        **changes,
+    )

@@ -1,0 +1,206 @@
+"""What a record says: run.json as typed values that do not change."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from gansrc.datasets import Dataset
+from gansrc.runs.provenance import Provenance
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set of a run: `Dataset`'s own words, the number of images of each part, checksums."""
+
+    name: str
+    load: str
+    source: str
+    complete: bool
+    train: int
+    valid: int
+    test: int
+    dimension: int
+    image_shape: tuple[int, ...]
+    sha256: str
+    pixels_sha256: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Data:
+        """That of a data set at hand."""
+        return cls(
+            dataset.name, dataset.load, dataset.source, dataset.complete, len(dataset.train),
+            len(dataset.valid), len(dataset.test), dataset.train.shape[1], dataset.image_shape,
+            dataset.sha256, dict(dataset.pixels_sha256),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leg(Provenance):
+    """A stretch of a training: the update it began at, how many seeds were trained at once, and where."""
+
+    from_update: int
+    together: int = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The folder of the weights, and the checksum of each of its files."""
+
+    folder: str
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The run that this one started from."""
+
+    seed: int
+    updates: int
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean test log-likelihood, its standard error (nats) and sigma: by fold, where a data set has folds."""
+
+    mean: float
+    standard_error: float
+    sigma: float | tuple[float, ...]
+    folds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores by both sigma grids."""
+
+    original: Score
+    fine: Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Scores):
+    """The scores of so many samples: of a run, those that `seed` draws after so many updates by its last
+    weights, and those by their running mean."""
+
+    samples: int
+    updates: int = 0
+    seed: int = 0
+    average: Scores | None = None
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images that a record keeps: how many, by which seed, the numbers that the bytes 0 and 255 stand for,
+    and the checksum of each file."""
+
+    n: int
+    seed: int
+    range: tuple[float, float]
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The record of a run.
+
+    recipe: `Recipe.values`. seconds: of training. epoch_so_far: sums of the reports of a row of the history
+    that is not complete. diverged: the update before which the costs came to be no numbers. earlier:
+    evaluations of fewer updates. samples, average_samples, walk, film: images in place of weights.
+    """
+
+    recipe: dict[str, Any]
+    seed: int
+    data: Data
+    epochs: int
+    updates: int
+    seconds: float
+    legs: tuple[Leg, ...]
+    checkpoint: Checkpoint
+    pretrained: Pretrained | None = None
+    epoch_so_far: dict[str, float] | None = None
+    diverged: int | None = None
+    evaluation: Evaluation | None = None
+    earlier: tuple[Evaluation, ...] = ()
+    samples: Images | None = None
+    average_samples: Images | None = None
+    walk: Images | None = None
+    film: Images | None = None
+
+    @classmethod
+    def from_json(cls, content: Any) -> Record:
+        """The record in the content of a run.json. Raises ValueError that names the value at fault."""
+        record = _read(cls, content, "the content")
+        inside = [record.checkpoint.folder, *record.checkpoint.sha256]
+        inside += [name for images in record.images().values() for name in images.sha256]
+        for name in inside:
+            if PurePosixPath(name).name != name or "\\" in name or name in ("", ".", ".."):
+                raise ValueError(f"{name!r} is no name of a file in the run's own folder")
+        return record
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of run.json; what is not there is left out."""
+        return _plain(self)
+
+    def images(self) -> dict[str, Images]:
+        """The images that are kept, by name."""
+        names = ("samples", "average_samples", "walk", "film")
+        return {name: images for name in names if (images := getattr(self, name)) is not None}
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """JSON as a value of an annotated type, all the way down."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where} must be an object, got {value!r:.60}")
+        types_of, given = typing.get_type_hints(kind), {}
+        for part in dataclasses.fields(kind):
+            if part.name in value:
+                given[part.name] = _read(types_of[part.name], value[part.name], part.name)
+            elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
+                raise ValueError(f"{part.name} is missing")
+        return kind(**given)
+    if origin in (typing.Union, types.UnionType):
+        for one in arguments:
+            try:
+                return _read(one, value, where)
+            except ValueError as error:
+                last = error
+        raise last
+    if origin is tuple and isinstance(value, list):
+        if len(arguments) == 2 and arguments[1] is not ...:
+            if len(value) == 2:
+                return tuple(_read(one, part, where) for one, part in zip(arguments, value, strict=True))
+        else:
+            return tuple(_read(arguments[0], part, where) for part in value)
+    elif origin is dict and isinstance(value, Mapping):
+        return {key: _read(arguments[1], part, f"{where}: {key}") for key, part in value.items()}
+    elif kind is float and type(value) in (int, float):
+        return float(value)
+    elif kind in (int, str, bool, types.NoneType) and type(value) is kind:
+        return value
+    name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
+    raise ValueError(f"{where} must be {name}, got {value!r:.60}")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; fields that hold their default are left out."""
+    if dataclasses.is_dataclass(value):
+        parts = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+        defaults = {part.name: part.default for part in dataclasses.fields(value)}
+        return {key: _plain(part) for key, part in parts.items() if part != defaults[key]}
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
