@@ -218,7 +218,8 @@ class Training:
             if samples.device.type == "mps":  # it has no float64
                 samples, valid = samples.cpu(), valid.cpu()
             values = recipe.validate(samples, valid)
-            row |= {f"{prefix}{column}": f"{value:.6g}" for column, value in values.items()}
+            digits = {column: 4 if column.startswith("sigma") else 3 for column in values}
+            row |= {f"{prefix}{column}": f"{x:.{digits[column]}f}" for column, x in values.items()}
         self.rows.append(row)
         self.sums = {}
 
