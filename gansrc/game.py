@@ -186,19 +186,13 @@ class Game:
     @torch.no_grad()
     def move(self, net: nn.Module, gradient: tuple[Tensor, ...]) -> None:
         """Gradient step with momentum, the rate inside the velocity: v <- m v - lr g; theta <- theta + v."""
-        thetas, velocity = list(net.parameters()), self.velocity[net]
-        if self.momentum.is_cuda:  # all tensors of a net at once: four kernels, where the lines below take 24
-            torch._foreach_mul_(velocity, self.momentum)
-            torch._foreach_sub_(velocity, torch._foreach_mul(gradient, self.learning_rate))
-            torch._foreach_add_(thetas, velocity)
-        else:
-            for theta, v, g in zip(thetas, velocity, gradient, strict=True):
-                v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
-                theta.add_(v)
+        for theta, v, g in zip(net.parameters(), self.velocity[net], gradient, strict=True):
+            v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
+            theta.add_(v)
         if self.rules.max_column_norm:
             limit_column_norms_(net, self.rules.max_column_norm)
         if self.average and net is self.generator:
-            self._update_average(self.average, thetas, None)
+            self._update_average(self.average, list(net.parameters()), None)
 
     def set_schedules(self, batches_per_epoch: int) -> None:
         """Learning rate (by update) and momentum (by epoch, counted from 0) for the next update."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,18 +97,19 @@ class GANRecipe(Recipe):
                 self.z_dim, self.g_hidden[:-1], self.g_hidden[-1], self.g_range, rng,
                 self.g_activations[:-1], self.g_activations[-1],
             )  # fmt: skip
-            net = networks.deconvolution(body, *self.g_deconvolution, square(image_shape))
+            channels, kernel, stride = self.g_deconvolution
+            net = networks.deconvolution(body, channels, kernel, stride, square(image_shape))
             return networks.init_uniform_(net, self.g_range, rng)
         net = networks.generator(
             self.z_dim, self.g_hidden, math.prod(image_shape), self.g_range, rng, self.g_activations,
             self.g_output,
         )  # fmt: skip
-        output = net[-2]
+        layers = [layer for layer in net if isinstance(layer, nn.Linear)]
         if self.g_output_sparse:
-            networks.init_sparse_(output, self.g_output_sparse, rng)
+            networks.init_sparse_(layers[-1], self.g_output_sparse, rng)
         elif self.g_output_range:
-            nn.init.uniform_(output.weight, -self.g_output_range, self.g_output_range, generator=rng)
-        for layer, activation in zip(net[::2], self.g_activations, strict=False):
+            nn.init.uniform_(layers[-1].weight, -self.g_output_range, self.g_output_range, generator=rng)
+        for layer, activation in zip(layers, self.g_activations, strict=False):
             if activation == "sigmoid":
                 nn.init.constant_(layer.bias, self.g_sigmoid_bias)
         return net
@@ -295,16 +295,3 @@ def square(image_shape: Sequence[int]) -> tuple[int, int, int]:
         given = " x ".join(map(str, image_shape))
         raise ValueError(f"a convolution needs square images, grey or colour, got {given}: crop them")
     return shape[0], shape[1], shape[2]
-
-
-def differences(one: GANRecipe, two: GANRecipe) -> list[tuple[str, object, object]]:
-    """The fields of two recipes and of their rules that differ, and both values; those that do not bear on
-    the game, or are the data, aside."""
-    left_out = ("name", "data", "rules", "sources", "average")
-    pairs: tuple[tuple[GANRecipe | Rules, GANRecipe | Rules], ...] = ((one, two), (one.rules, two.rules))
-    return [
-        (field.name, getattr(a, field.name), getattr(b, field.name))
-        for a, b in pairs
-        for field in dataclasses.fields(a)
-        if field.name not in left_out and getattr(a, field.name) != getattr(b, field.name)
-    ]

@@ -60,9 +60,12 @@ class Sampler(Protocol):
 
 
 class Model(ABC):
-    """What a recipe trains. `updates` counts the updates so far."""
+    """What a recipe trains."""
 
-    updates: int
+    @property
+    @abstractmethod
+    def updates(self) -> int:
+        """Updates so far."""
 
     @property
     @abstractmethod
@@ -144,6 +147,10 @@ class Recipe(ABC):
     def updates_per_epoch(self, n: int) -> int:
         """Updates that count as an epoch, with n training images."""
 
+    def passes_per_sample(self, n: int) -> float:
+        """Passes through its nets that a sample takes, of n that are drawn together: one."""
+        return 1
+
     def longest(self) -> float:
         """Epochs after which an update changes nothing."""
         return math.inf
@@ -176,7 +183,7 @@ class Recipe(ABC):
         """Columns of the history: the score of validation images, nats, and its sigma, by each grid."""
         grids = self.sigmas()
         means = parzen.log_likelihood(samples, valid, sum(grids.values(), ())).mean(0)
-        columns = {}
+        columns: dict[str, float] = {}
         for part, (grid, sigmas) in zip(means.split([*map(len, grids.values())]), grids.items(), strict=True):
             columns |= {f"valid_{grid}": part.max().item(), f"sigma_{grid}": sigmas[int(part.argmax())]}
         return columns

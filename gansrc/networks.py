@@ -41,8 +41,10 @@ class Dropout(nn.Module):
         if not self.training or self.keep == 1:
             return x
         if self.rngs:
-            like = {"device": x.device, "dtype": x.dtype}
-            chance = torch.stack([torch.rand(x.shape[1:], generator=rng, **like) for rng in self.rngs])
+            shape, dtype = x.shape[1:], x.dtype
+            chance = torch.stack(
+                [torch.rand(shape, generator=rng, device=x.device, dtype=dtype) for rng in self.rngs]
+            )
         else:
             chance = torch.rand_like(x)
         return x * chance.lt_(self.keep).div_(self.keep)  # in place: half the time of a mask of bools

@@ -266,3 +266,16 @@ GANS = (
     *ABLATIONS,
 )  # fmt: skip
 """All of them."""
+
+
+def differences(one: GANRecipe, two: GANRecipe) -> list[tuple[str, object, object]]:
+    """The fields of two recipes and of their rules that differ, and both values; those that do not bear on
+    the game, or are the data, aside."""
+    left_out = ("name", "data", "rules", "sources", "average")
+    pairs: tuple[tuple[GANRecipe | Rules, GANRecipe | Rules], ...] = ((one, two), (one.rules, two.rules))
+    return [
+        (field.name, getattr(a, field.name), getattr(b, field.name))
+        for a, b in pairs
+        for field in dataclasses.fields(a)
+        if field.name not in left_out and getattr(a, field.name) != getattr(b, field.name)
+    ]

@@ -60,6 +60,7 @@ class MinibatchModel(nn.Module, Model):
     """
 
     optimizer: torch.optim.Optimizer
+    updates = 0
 
     def __init__(self, recipe: MinibatchRecipe, seed: int, device: torch.device | str) -> None:
         super().__init__()
@@ -164,7 +165,7 @@ class ChainRecipe(MinibatchRecipe):
     burn_in: int = 0
     thin: int = 1
 
-    def steps_per_sample(self, n: int) -> float:
+    def passes_per_sample(self, n: int) -> float:
         """Steps of a chain, all chains counted, for each of n samples."""
         width = min(self.chains, n)
         last = self.burn_in + 1 + self.thin * (math.ceil(n / width) - 1)

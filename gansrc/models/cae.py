@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -69,6 +70,7 @@ class StackedCAE(ChainModel):
     """Contractive auto-encoders, one on the other's codes; a chain walks about in the top one's."""
 
     recipe: CAERecipe
+    starts: Tensor
 
     def __init__(
         self, recipe: CAERecipe, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
@@ -76,7 +78,8 @@ class StackedCAE(ChainModel):
         super().__init__(recipe, seed, device)
         init, widths = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
         pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.layers = nn.ModuleList(ContractiveLayer(v, h, init) for v, h in pairs)
+        layers = nn.ModuleList(ContractiveLayer(v, h, init) for v, h in pairs)
+        self.layers = cast(Sequence[ContractiveLayer], layers)
         self.register_buffer("starts", some_of(train, recipe.chains, init))
         self.to(device)
         self.optimizer = torch.optim.SGD(self.parameters(), lr=recipe.learning_rate)

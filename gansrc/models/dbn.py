@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -84,6 +85,8 @@ class DeepBeliefNet(ChainModel):
     """A stack of RBMs: the top one is an undirected model of the units below it, which draw the image."""
 
     recipe: DBNRecipe
+    starts: Tensor
+    particles: Tensor
 
     def __init__(
         self, recipe: DBNRecipe, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
@@ -92,7 +95,8 @@ class DeepBeliefNet(ChainModel):
         init = torch.Generator().manual_seed(seed)
         widths = [train.shape[1], *recipe.hidden]
         pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.layers = nn.ModuleList(RBM(v, h, recipe.weight_std, init) for v, h in pairs)
+        layers = nn.ModuleList(RBM(v, h, recipe.weight_std, init) for v, h in pairs)
+        self.layers = cast(Sequence[RBM], layers)
         with torch.no_grad():
             self.layers[0].visible_bias.copy_(train.mean(0).clamp(0.01, 0.99).logit())
         self.register_buffer("starts", some_of(train, recipe.chains, init))
@@ -100,8 +104,12 @@ class DeepBeliefNet(ChainModel):
         self.to(device)
         weights = [layer.weight for layer in self.layers]
         biases = [p for layer in self.layers for p in (layer.visible_bias, layer.hidden_bias)]
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": recipe.weight_cost},
+            {"params": biases},
+        ]
         self.optimizer = torch.optim.SGD(
-            [{"params": weights, "weight_decay": recipe.weight_cost}, {"params": biases}],
+            groups,
             lr=recipe.learning_rate, momentum=recipe.momentum[0],
         )  # fmt: skip
 

@@ -37,6 +37,10 @@ class DiffusionRecipe(MinibatchRecipe):
         """The model at its start."""
         return DenoisingDiffusion(self, dataset.train.shape[1], seed, device)
 
+    def passes_per_sample(self, n: int) -> float:
+        """The steps of the way back."""
+        return self.steps
+
 
 class Denoiser(nn.Module):
     """Says which image is in a noisy one: blocks of two affine layers, each told the step."""
@@ -68,6 +72,8 @@ class DenoisingDiffusion(MinibatchModel):
     """Noise is added to an image step by step until nothing else is left; a net learns the way back."""
 
     recipe: DiffusionRecipe
+    beta: Tensor
+    kept: Tensor
 
     def __init__(self, recipe: DiffusionRecipe, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)

@@ -62,7 +62,7 @@ def squared_mmd(
 
     def mean_kernel(a: Tensor, b: Tensor) -> Tensor:
         half = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0) / 2
-        return sum((-half / width).exp().mean() for width in widths)
+        return sum(((-half / width).exp().mean() for width in widths), half.new_zeros(()))
 
     return mean_kernel(x, x) - 2 * mean_kernel(x, y) + mean_kernel(y, y)
 
@@ -80,11 +80,12 @@ class MomentMatching(MinibatchModel):
         super().__init__(recipe, seed, device)
         widths = [d, *recipe.code_layers]
         with drawing_from(torch.Generator().manual_seed(seed)):
-            self.net = nn.Sequential(rectifiers([recipe.z_dim, *recipe.hidden, widths[-1]]), nn.Sigmoid())
+            layers = rectifiers([recipe.z_dim, *recipe.hidden, widths[-1]])
+            self.net = nn.Sequential(layers, nn.Sigmoid())
             pairs = list(zip(widths[:-1], widths[1:], strict=True))
             self.encoder = nn.ModuleList(nn.Linear(below, above) for below, above in pairs)
             self.decoder = nn.ModuleList(nn.Linear(above, below) for below, above in pairs)
-            for layer in self.net[0][::2]:
+            for layer in [layer for layer in layers if isinstance(layer, nn.Linear)]:
                 nn.init.kaiming_normal_(layer.weight)
                 nn.init.zeros_(layer.bias)
         self.to(device)

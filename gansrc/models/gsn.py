@@ -47,6 +47,7 @@ class DeepGSN(ChainModel):
     with those of even number, x among the latter."""
 
     recipe: GSNRecipe
+    starts: Tensor
 
     def __init__(
         self, recipe: GSNRecipe, train: Float[Tensor, "n d"], seed: int, device: torch.device | str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ def _keep_images(run: Run, keep: int) -> dict[str, Float[Tensor, "n d"]]:
         images[f"{weights}_samples"] = run.samples(parzen.N_SAMPLES, weights=weights)
     low, high = run.recipe.byte_range(images["samples"])
     grey = {name: mosaics.to_bytes(x, low, high) for name, x in images.items()}
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, x in grey.items():
         x = x[:keep] if name.endswith("samples") else x
         files = mosaics.write(x, shape, run.folder, name.replace("_", "-"))

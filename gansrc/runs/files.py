@@ -48,7 +48,8 @@ def write_npz(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     def write(part: Path) -> None:
         with part.open("wb") as stream:
-            np.savez(stream, **dict(arrays))
+            savez: Callable[..., None] = np.savez
+            savez(stream, **arrays)
 
     _replace(file, write)
 

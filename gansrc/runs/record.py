@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gansrc.datasets import Dataset
 from gansrc.runs.provenance import Provenance
@@ -169,7 +169,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
                 given[part.name] = _read(types_of[part.name], value[part.name], part.name)
             elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
                 raise ValueError(f"{part.name} is missing")
-        return kind(**given)
+        return cast(Any, kind)(**given)
     if origin in (typing.Union, types.UnionType):
         for one in arguments:
             try:

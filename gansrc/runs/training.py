@@ -173,8 +173,9 @@ class Training:
         record = Record(
             recipe=recipe.values(), seed=seed, data=Data.of(material.dataset), epochs=0, updates=0,
             seconds=0.0, legs=(), checkpoint=Checkpoint("", {}),
-            pretrained=below
-            and Pretrained(below.record.seed, below.record.updates, below.record.checkpoint),
+            pretrained=Pretrained(below.record.seed, below.record.updates, below.record.checkpoint)
+            if below
+            else None,
         )  # fmt: skip
         model = recipe.start(material.prepared, seed, device, below.sampler() if below else None)
         return cls(out, model, record, [], {})
