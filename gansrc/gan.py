@@ -62,7 +62,7 @@ class GANRecipe(Recipe):
     d_convolutions: tuple[tuple[int, ...], ...] = ()
     contrast: float = 0.0
     pretrained: str = ""
-    average: float = 0.9998
+    average: float = 0.9999
 
     leaves_samples = False
     together = True
