@@ -450,8 +450,9 @@ def test_diffusion_with_the_exact_denoiser_of_a_gaussian_draws_it():
 
     class Exact(torch.nn.Module):
         def forward(self, x: Tensor, step: Tensor) -> Tensor:
-            kept = model.kept[step][:, None]
-            return (kept.sqrt() * std**2 * x + (1 - kept) * mean) / (kept * std**2 + 1 - kept)
+            alpha_bar = model.alpha_bar[step][:, None]
+            variance = alpha_bar * std**2 + 1 - alpha_bar
+            return (alpha_bar.sqrt() * std**2 * x + (1 - alpha_bar) * mean) / variance
 
     model.mean = Exact()
     samples = 2 * model.samples(20_000, torch.Generator().manual_seed(0)) - 1
@@ -465,7 +466,7 @@ def test_diffusion_adds_the_noise_of_all_steps_at_once():
     y = x
     for beta in np.linspace(0.1, 0.5, 5):
         y = math.sqrt(1 - beta) * y + math.sqrt(beta) * torch.randn(y.shape, generator=rng)
-    at_once = model.noisy(x, torch.full((200_000,), 4), torch.randn(x.shape, generator=rng))
+    at_once = model.q_sample(x, torch.full((200_000,), 4), torch.randn(x.shape, generator=rng))
     assert at_once.mean().item() == pytest.approx(y.mean().item(), abs=0.01)
     assert at_once.std().item() == pytest.approx(y.std().item(), abs=0.01)
 

@@ -16,14 +16,16 @@ from gansrc.game import drawing_from
 
 @dataclass(frozen=True, kw_only=True)
 class GMMN(Baseline):
-    """Hyper-parameters of a moment matching network.
+    """Hyper-parameters of a moment matching network (Li et al., 2015).
 
-    widths: squared widths of the kernels, which are added. rates, late_rates: learning rate and momentum
-    before `late_update` and after. code_layers: widths of the auto-encoder below, from the first hidden layer
-    to the code; none for a network that draws pixels. The auto-encoder comes first: `layer_updates` for each
-    of its layers by `layer_rates`, then `tune_updates` for all of it, with `tune_momentum` from given updates
-    on, on the first `code_batch` images of a minibatch; gradients are cut to `largest_gradient`. drop: share
-    of each encoder layer's inputs that is dropped meanwhile.
+    z_dim: numbers of a code, uniform on [-1, 1]. hidden: rectifiers of each layer. widths: bandwidths
+    (sigma^2) of the kernels, which are added. rates, late_rates: learning rate and momentum before the net's
+    update number `late_update` and from it on. code_layers: sizes of the encoder's layers, from the first
+    hidden one to the code; none for a network that draws pixels. The auto-encoder comes first:
+    `layer_updates` for each of its layers by `layer_rates`, then `tune_updates` for all of it, with
+    `tune_momentum` from given updates on, all of this on the first `code_batch` images of a minibatch;
+    gradients are cut to the norm `largest_gradient`. drop: share of each encoder layer's inputs that is
+    dropped while all of it is tuned.
     """
 
     z_dim: int
@@ -50,16 +52,17 @@ class GMMN(Baseline):
 
 
 def squared_mmd(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], widths: tuple[float, ...]
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], bandwidths: tuple[float, ...]
 ) -> Float[Tensor, ""]:
-    r"""Squared maximum mean discrepancy of two samples under $k(a, b) = \sum_w \exp(-|a - b|^2 / 2w)$.
+    r"""Squared maximum mean discrepancy of two samples, $k(a, b) = \sum_\sigma \exp(-|a - b|^2 / 2\sigma^2)$.
 
-    The biased estimate, $\frac1{n^2} \sum k(x, x') - \frac2{nm} \sum k(x, y) + \frac1{m^2} \sum k(y, y')$.
+    The biased estimate, $\frac1{n^2} \sum k(x, x') - \frac2{nm} \sum k(x, y) + \frac1{m^2} \sum k(y, y')$
+    (Gretton et al., 2012, eq. 5, squared). bandwidths: $\sigma^2$ of each kernel, in squared units of x.
     """
 
     def mean_kernel(a: Tensor, b: Tensor) -> Tensor:
         half = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0) / 2
-        return sum((-half / width).exp().mean() for width in widths)
+        return sum((-half / bandwidth).exp().mean() for bandwidth in bandwidths)
 
     return mean_kernel(x, x) - 2 * mean_kernel(x, y) + mean_kernel(y, y)
 
@@ -68,17 +71,17 @@ class MomentMatching(Model):
     """Samples of a net are moved until their moments match the data's, in pixels or in codes.
 
     Its weights start as He et al. (2015) have it: samples that start all but equal move as one, into a
-    corner where the sigmoids are deaf.
+    corner where the sigmoids are saturated.
     """
 
     recipe: GMMN
 
     def __init__(self, recipe: GMMN, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
-        widths = [d, *recipe.code_layers]
+        sizes = [d, *recipe.code_layers]
         with drawing_from(torch.Generator().manual_seed(seed)):
-            self.net = nn.Sequential(rectifiers([recipe.z_dim, *recipe.hidden, widths[-1]]), nn.Sigmoid())
-            pairs = list(zip(widths[:-1], widths[1:], strict=True))
+            self.net = nn.Sequential(rectifiers([recipe.z_dim, *recipe.hidden, sizes[-1]]), nn.Sigmoid())
+            pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
             self.encoder = nn.ModuleList(nn.Linear(below, above) for below, above in pairs)
             self.decoder = nn.ModuleList(nn.Linear(above, below) for below, above in pairs)
             for layer in self.net[0][::2]:
@@ -94,13 +97,16 @@ class MomentMatching(Model):
         return x
 
     def decode(self, code: Float[Tensor, "n c"], down_to: int = 0) -> Float[Tensor, "n d"]:
-        """Images of codes, or what lies `down_to` layers above them."""
+        """Images of codes, in [0, 1], or what lies `down_to` layers above them."""
         for layer in reversed(self.decoder[down_to:]):
             code = layer(code).sigmoid()
         return code
 
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A step of the auto-encoder while it is its turn, then of the net; the cost of either."""
+        """A step of the auto-encoder while it is its turn, then of the net on the root of the squared MMD.
+
+        Returned: the cost of either, the auto-encoder's in nats an image.
+        """
         recipe, below = self.recipe, len(self.encoder) * self.recipe.layer_updates
         tuning, matching = self.updates - below, self.updates - below - recipe.tune_updates
         if not self.encoder:
