@@ -125,6 +125,58 @@ def test_a_model_of_another_kind_of_device_can_be_sampled_but_not_gone_on_with(t
         run.game(images)
 
 
+@pytest.mark.parametrize(("epoch_updates", "epochs"), [(0, [0, 0, 1, 1, 2]), (3, [0, 0, 0, 1, 1])])
+def test_updates_see_minibatch_after_minibatch_and_their_costs_are_averaged(images, epoch_updates, epochs):
+    model, seen, when = small("vae", batch_size=25, epoch_updates=epoch_updates).model(images, 0), [], []
+    model.eval()
+
+    def update(x: Tensor) -> Tensor:
+        assert model.training
+        seen.append(x)
+        when.append(model.epoch)
+        return torch.tensor(float(len(seen) ** 2))
+
+    model.update = update
+    assert model.fit(images, 3) == {"cost": pytest.approx(14 / 3)}
+    assert model.fit(images, 2) == {"cost": pytest.approx(41 / 2)}
+    assert model.updates == 5 and when == epochs
+    rows = [[(images == row).all(1).nonzero().item() for row in x] for x in seen]
+    assert len({*rows[0], *rows[1]}) == len({*rows[2], *rows[3]}) == 50  # no image twice in a pass
+    assert len({tuple(sorted(chosen)) for chosen in rows}) == 5  # each pass in an order of its own
+
+
+def first_minibatch(kind: str, images: Tensor, seed: int) -> Tensor:
+    model, seen = small(kind).model(images, seed), []
+    model.update = lambda x: seen.append(x) or torch.zeros(())
+    model.fit(images, 1)
+    return seen[0]
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_two_seeds_begin_elsewhere_and_see_other_minibatches(kind, images):
+    a, b = (small(kind).model(images, seed) for seed in (0, 1))
+    for p, q in zip(a.parameters(), b.parameters(), strict=True):
+        if p.ndim == 2:
+            assert not (p == q).any()
+    if isinstance(a.recipe, ChainBaseline):
+        assert not torch.equal(a.starts, b.starts)
+        assert all((images == start).all(1).any() for start in a.starts)
+    assert not torch.equal(first_minibatch(kind, images, 0), first_minibatch(kind, images, 1))
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_two_seeds_draw_other_codes_and_masks_while_they_train(kind):
+    images = torch.rand(1, 12, generator=torch.Generator().manual_seed(0)).expand(60, 12)
+    a, b, again = (small(kind).model(images, seed) for seed in (0, 1, 0))
+    for other in (b, again):
+        other.load_state_dict(a.state_dict())
+    for model in (a, b, again):  # of the same weights on the same minibatches: what is left is what they draw
+        model.fit(images, 10)
+    of_a, of_b, of_again = (torch.cat([p.flatten() for p in m.parameters()]) for m in (a, b, again))
+    assert torch.equal(of_a, of_again)
+    assert torch.equal(of_a, of_b) == (kind == "cae")  # which draws nothing
+
+
 def test_too_few_images_for_a_batch_are_told(images):
     with pytest.raises(ValueError, match="batch_size 10 needs as many examples, got 3"):
         small("vae").model(images, 0).fit(images[:3], 1)

@@ -101,7 +101,7 @@ class DeepGSN(ChainModel):
         return [self.corrupt(x), *(x.new_zeros(len(x), len(bias)) for bias in self.biases[1:])]
 
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A gradient step on the cross-entropy of x, nats a pixel, added up over all reconstructions of a walk."""
+        """A gradient step on the cross-entropy of x, nats a pixel: the sum over a walk's steps."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * self.recipe.decay**self.epoch
         layers, cost = self.start(x), x.new_zeros(())
