@@ -1,8 +1,9 @@
-"""Updates of the other models, one after another in float64, against the same ones written out by hand."""
+"""Updates and chains of the other models, step by step in float64, against the same ones by hand."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -73,8 +74,23 @@ def logistic(x: Tensor) -> Tensor:
     return 1 / (1 + (-x).exp())
 
 
+def up(x: Tensor, own: dict[str, Tensor], i: int) -> Tensor:
+    """From below to above layer i, of an auto-encoder or of a belief net."""
+    return logistic(x @ own[f"layers.{i}.weight"].T + own[f"layers.{i}.hidden_bias"])
+
+
+def down(h: Tensor, own: dict[str, Tensor], i: int) -> Tensor:
+    """From above to below layer i."""
+    return logistic(h @ own[f"layers.{i}.weight"] + own[f"layers.{i}.visible_bias"])
+
+
 def cross_entropy(x: Tensor, p: Tensor) -> Tensor:
     return -(x * p.log() + (1 - x) * (1 - p).log())
+
+
+def jacobian(h: Tensor, own: dict[str, Tensor], i: int) -> Tensor:
+    """dh/dx of layer i for each of the codes h."""
+    return torch.stack([torch.diag(row * (1 - row)) @ own[f"layers.{i}.weight"] for row in h])
 
 
 def test_R7_contractive_auto_encoders_one_after_the_other(images):
@@ -88,16 +104,47 @@ def test_R7_contractive_auto_encoders_one_after_the_other(images):
         cost, x, _ = fit_once(model, images)
         number = min(t // 4, 2)
         for i in range(number):
-            x = logistic(x @ own[f"layers.{i}.weight"].T + own[f"layers.{i}.hidden_bias"]).detach()
-        W, b, c = (own[f"layers.{number}.{part}"] for part in ("weight", "hidden_bias", "visible_bias"))
-        h = logistic(x @ W.T + b)
-        jacobian = torch.stack([torch.diag(row * (1 - row)) @ W for row in h])
-        penalty = (jacobian**2).sum((1, 2))
-        expected = (cross_entropy(x, logistic(h @ W + c)).sum(1) + contraction[number] * penalty).mean()
+            x = up(x, own, i).detach()
+        h = up(x, own, number)
+        penalty = (jacobian(h, own, number) ** 2).sum((1, 2))
+        expected = (cross_entropy(x, down(h, own, number)).sum(1) + contraction[number] * penalty).mean()
         assert cost == pytest.approx(expected.item(), rel=1e-12)
         for name, gradient in slopes(expected, own).items():
             own[name] = own[name] - 0.05 * gradient
         assert_moved(model, own)
+
+
+def randomise(model: Model) -> None:
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(generator=rng)
+
+
+def test_R7_the_chain_of_a_stack_walks_along_the_top_jacobian(images):
+    chain = {"chains": 3, "burn_in": 0, "thin": 1}
+    model = recipe("cae-mnist", hidden=(6, 5, 4), sampling_std=0.5, **chain).model(images, 0)
+    randomise(model)
+    own, rng = copies(model), torch.Generator().manual_seed(5)
+    h = up(up(up(model.starts, own, 0), own, 1), own, 2)
+    for x in model.samples(12, torch.Generator().manual_seed(5)).split(3):
+        J, noise = jacobian(h, own, 2), 0.5 * torch.randn(3, 4, generator=rng)
+        h = torch.stack([h[i] + J[i] @ J[i].T @ noise[i] for i in range(3)])
+        below = down(h, own, 2)
+        np.testing.assert_allclose(x, down(down(below, own, 1), own, 0).detach(), atol=1e-12)
+        h = up(below, own, 2)
+
+
+def test_R3_the_chain_of_a_belief_net_draws_at_the_top_and_passes_means_down(images):
+    chain = {"chains": 3, "burn_in": 0, "thin": 1}
+    model = recipe("dbn-mnist", hidden=(6, 5, 4), batch_size=8, **chain).model(images, 0)
+    randomise(model)
+    own, rng = copies(model), torch.Generator().manual_seed(5)
+    h = torch.bernoulli(up(up(up(model.starts, own, 0), own, 1), own, 2), generator=rng)
+    for x in model.samples(30, torch.Generator().manual_seed(5)).split(3):
+        below = down(h, own, 2)
+        np.testing.assert_allclose(x, down(down(below, own, 1), own, 0).detach(), atol=1e-12)
+        h = torch.bernoulli(up(torch.bernoulli(below, generator=rng), own, 2), generator=rng)
 
 
 @torch.no_grad()
@@ -115,72 +162,90 @@ def test_R3_the_layers_of_a_belief_net_one_after_the_other(images):
         number, since = min(t // 4, 2), t - 4 * min(t // 4, 2)
         cost, x, rng = fit_once(model, images)
         for i in range(number):
-            x = logistic(x @ own[f"layers.{i}.weight"].T + own[f"layers.{i}.hidden_bias"])
+            x = up(x, own, i)
         names = [f"layers.{number}.{part}" for part in ("weight", "visible_bias", "hidden_bias")]
         if number and since == 0:
             mean = x.mean(0)
             own[names[1]] = (mean / (1 - mean)).log()
-        W, b, c = (own[name] for name in names)
         if number < 2:
-            h = torch.bernoulli(logistic(x @ W.T + c), generator=rng)
-            h = torch.bernoulli(logistic(h @ W + b), generator=rng) @ W.T + c
-            v = logistic(torch.bernoulli(logistic(h), generator=rng) @ W + b)
-            q = logistic(v @ W.T + c)
+            h = torch.bernoulli(up(x, own, number), generator=rng)
+            v = torch.bernoulli(down(h, own, number), generator=rng)
+            h = torch.bernoulli(up(v, own, number), generator=rng)
+            v = down(h, own, number)
+            q = up(v, own, number)
             rate, momentum = 0.3, 0.9 if since >= 2 else 0.5
         else:
             for _ in range(2):
-                v = torch.bernoulli(logistic(particles @ W + b), generator=rng)
-                q = logistic(v @ W.T + c)
+                v = torch.bernoulli(down(particles, own, number), generator=rng)
+                q = up(v, own, number)
                 particles = torch.bernoulli(q, generator=rng)
             rate, momentum = (0.2, 0.15, 0.1, 0.05, 0.0, 0.0)[since], 0.6
-        p = logistic(x @ W.T + c)
+        p = up(x, own, number)
         outer = sum(torch.outer(q[i], v[i]) - torch.outer(p[i], x[i]) for i in range(8)) / 8
-        for name, gradient in zip(names, (outer + 0.1 * W, (v - x).mean(0), (q - p).mean(0)), strict=True):
+        outer = outer + 0.1 * own[names[0]]
+        for name, gradient in zip(names, (outer, (v - x).mean(0), (q - p).mean(0)), strict=True):
             velocity[name] = momentum * velocity[name] + gradient
             own[name] = own[name] - rate * velocity[name]
         assert_moved(model, own)
         np.testing.assert_array_equal(model.particles, particles)
-        W, b, c = (own[name] for name in names)
-        error = ((logistic(logistic(x @ W.T + c) @ W + b) - x) ** 2).sum(1).mean()
+        error = ((down(up(x, own, number), own, number) - x) ** 2).sum(1).mean()
         assert cost == pytest.approx(error.item(), rel=1e-12)
+        assert model.rates() == {"learning_rate": pytest.approx(rate)}
+
+
+def walk(x: Tensor, own: dict[str, Tensor], rng: torch.Generator, resample: bool) -> Iterator[Tensor]:
+    """The reconstructions of x by a stochastic network of three hidden layers, one after the other."""
+    W1, W2, W3, b0, b1, b2, b3 = own.values()
+
+    def corrupted(image: Tensor) -> Tensor:
+        spots = (torch.rand(image.shape, generator=rng) > 0.5).double()
+        hit = (torch.rand(image.shape, generator=rng) < 0.4).double()
+        return hit * spots + (1 - hit) * image
+
+    def noise(bias: Tensor) -> Tensor:
+        return 0.7 * torch.randn(len(x), len(bias), generator=rng)
+
+    state, h2 = corrupted(x), torch.zeros(len(x), len(b2))
+    while True:
+        h1 = torch.tanh(state @ W1.T + h2 @ W2 + b1)
+        h3 = torch.tanh(h2 @ W3.T + b3 + noise(b3)) + noise(b3)
+        r = logistic(h1 @ W1 + b0)
+        yield r
+        state = corrupted(torch.bernoulli(r.detach(), generator=rng) if resample else r.detach())
+        h2 = torch.tanh(h1 @ W2.T + h3 @ W3 + b2 + noise(b2)) + noise(b2)
+
+
+NOISE = {"salt_and_pepper": 0.4, "noise_std": 0.7}
 
 
 @pytest.mark.parametrize("resample", [True, False])
-def test_R7_a_noisy_walk_back_of_a_stochastic_network(images, resample):
+def test_R7_a_stochastic_network_walks_back(images, resample):
     model = recipe(
-        "gsn-mnist", hidden=(6, 5, 4), batch_size=8, epoch_updates=2, walkbacks=3, salt_and_pepper=0.4,
-        noise_std=0.7, resample=resample, learning_rate=2.0, decay=0.5, momentum=0.6,
+        "gsn-mnist", hidden=(6, 5, 4), batch_size=8, epoch_updates=2, walkbacks=3, resample=resample,
+        learning_rate=2.0, decay=0.5, momentum=0.6, **NOISE,
     ).model(images, 0)  # fmt: skip
-    with torch.no_grad():
-        for bias in model.biases:
-            bias.normal_(generator=torch.Generator().manual_seed(1))
+    randomise(model)
     running: dict[str, Tensor] = {}
     for t in range(5):
         own = copies(model)
-        W1, W2, W3, b0, b1, b2, b3 = own.values()
         cost, x, rng = fit_once(model, images)
-
-        def corrupted(image: Tensor, rng: torch.Generator = rng) -> Tensor:
-            spots = (torch.rand(image.shape, generator=rng) > 0.5).double()
-            hit = (torch.rand(image.shape, generator=rng) < 0.4).double()
-            return hit * spots + (1 - hit) * image
-
-        def noise(n: int, rng: torch.Generator = rng) -> Tensor:
-            return 0.7 * torch.randn(8, n, generator=rng)
-
-        state, h2, expected = corrupted(x), torch.zeros(8, 5), 0.0
-        for _ in range(3):
-            h1 = torch.tanh(state @ W1.T + h2 @ W2 + b1)
-            h3 = torch.tanh(h2 @ W3.T + b3 + noise(4)) + noise(4)
-            r = logistic(h1 @ W1 + b0)
-            expected = expected + cross_entropy(x, r).mean()
-            state = corrupted(torch.bernoulli(r.detach(), generator=rng) if resample else r.detach())
-            h2 = torch.tanh(h1 @ W2.T + h3 @ W3 + b2 + noise(5)) + noise(5)
+        expected = sum(cross_entropy(x, r).mean() for r in itertools.islice(walk(x, own, rng, resample), 3))
         assert cost == pytest.approx(expected.item(), rel=1e-12)
         for name, gradient in slopes(expected, own).items():
             running[name] = 0.6 * running[name] + 0.4 * gradient if t else gradient
             own[name] = own[name] - 2.0 * 0.5 ** (t // 2) * running[name]
         assert_moved(model, own)
+        assert model.rates() == {"learning_rate": 2.0 * 0.5 ** (t // 2)}
+
+
+@pytest.mark.parametrize("resample", [True, False])
+def test_R7_the_chain_of_a_stochastic_network_yields_probabilities(images, resample):
+    chain = {"chains": 3, "burn_in": 0, "thin": 1}
+    model = recipe("gsn-mnist", hidden=(6, 5, 4), resample=resample, **chain, **NOISE).model(images, 0)
+    randomise(model)
+    steps = walk(model.starts, copies(model), torch.Generator().manual_seed(5), resample)
+    for x in model.samples(18, torch.Generator().manual_seed(5)).split(3):
+        np.testing.assert_allclose(x, next(steps).detach(), atol=1e-12)
 
 
 def through(x: Tensor, parameters: dict[str, Tensor], part: str) -> Tensor:
@@ -190,6 +255,14 @@ def through(x: Tensor, parameters: dict[str, Tensor], part: str) -> Tensor:
         x = x @ parameters[weight].T + parameters[bias]
         x = x * (x > 0) if bias != keys[-1] else x
     return x
+
+
+def test_R2_the_decoder_is_the_encoder_turned_round(images):
+    model = recipe("vae-mnist", hidden=(6, 5), z_dim=2).model(images, 0)
+    sizes = [
+        [tuple(p.shape) for p in part.parameters() if p.ndim == 2] for part in (model.encoder, model.decoder)
+    ]
+    assert sizes == [[(6, 7), (5, 6), (4, 5)], [(5, 2), (6, 5), (7, 6)]]
 
 
 def test_R2_a_variational_auto_encoder_climbs_its_bound(images):
@@ -241,6 +314,19 @@ def test_moment_matching_takes_steps_on_the_root_at_two_rates(images):
             velocity[name] = momentum * velocity[name] + gradient
             own[name] = (own[name] - rate * velocity[name]).detach().requires_grad_()
         assert_moved(model, own, 1e-9)
+        assert model.rates() == {"learning_rate": rate}
+
+
+@pytest.mark.parametrize("shade", np.linspace(0.1, 0.9, 9))
+def test_moment_matching_stays_where_it_has_arrived(shade):
+    images = torch.full((8, 7), shade)
+    model = recipe("gmmn-mnist", hidden=(6,), z_dim=2, batch_size=8).model(images, 0)
+    with torch.no_grad():
+        model.net[0][-1].weight.zero_()
+        model.net[0][-1].bias.fill_(math.log(shade / (1 - shade)))
+    before = copies(model)
+    assert model.fit(images, 3)["cost"] < 1e-6
+    assert_moved(model, before, 1e-3)
 
 
 def test_an_auto_encoder_by_layers_then_as_a_whole_then_moments_of_its_codes(images):
@@ -293,12 +379,12 @@ def test_an_auto_encoder_by_layers_then_as_a_whole_then_moments_of_its_codes(ima
     assert cut == {True, False}
 
 
-def denoised(x: Tensor, t: Tensor, own: dict[str, Tensor], steps: int, blocks: int) -> Tensor:
-    """The net of the diffusion model by hand."""
-    units = own["net.into.bias"].numel()
+def denoised(x: Tensor, t: Tensor, own: dict[str, Tensor], net: str, steps: int, blocks: int) -> Tensor:
+    """What a net of the diffusion model makes of noisy images."""
+    units = own[f"{net}.into.bias"].numel()
 
     def affine(x: Tensor, part: str) -> Tensor:
-        return x @ own[f"net.{part}.weight"].T + own[f"net.{part}.bias"]
+        return x @ own[f"{net}.{part}.weight"].T + own[f"{net}.{part}.bias"]
 
     speeds = 10_000.0 ** (-torch.arange(units // 2) / (units // 2 - 1))
     angle = 1000 * t[:, None] / steps * speeds
@@ -307,7 +393,7 @@ def denoised(x: Tensor, t: Tensor, own: dict[str, Tensor], steps: int, blocks: i
     for i in range(blocks):
         a = h + affine(when, f"time.{i}")
         a = (a - a.mean(1, keepdim=True)) / (a.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
-        a = affine(a * own[f"net.blocks.{i}.0.weight"] + own[f"net.blocks.{i}.0.bias"], f"blocks.{i}.1")
+        a = affine(a * own[f"{net}.blocks.{i}.0.weight"] + own[f"{net}.blocks.{i}.0.bias"], f"blocks.{i}.1")
         h = h + affine(a * logistic(a), f"blocks.{i}.3")
     return affine(h, "out")
 
@@ -326,7 +412,7 @@ def test_diffusion_learns_images_between_minus_one_and_one(images):
         t, x = torch.randint(5, (8,), generator=rng), 2 * x - 1
         noise = torch.randn(8, 7, generator=rng)
         x_t = left[t].sqrt()[:, None] * x + (1 - left[t]).sqrt()[:, None] * noise
-        expected = ((denoised(x_t, t, own, 5, 2) - x) ** 2).mean()
+        expected = ((denoised(x_t, t, own, "net", 5, 2) - x) ** 2).mean()
         assert cost == pytest.approx(expected.item(), rel=1e-12)
         gradients.append(slopes(expected, own))
         for name in own:
@@ -334,3 +420,30 @@ def test_diffusion_learns_images_between_minus_one_and_one(images):
             average = name.replace("net.", "mean.module.", 1)
             mean[average] = 0.7 * mean[average] + 0.3 * own[name] if average in mean else own[name]
         assert_moved(model, own | mean)
+
+
+@torch.no_grad()
+def test_diffusion_goes_back_step_by_step_as_bayes_says(images):
+    betas = (0.1, 0.3, 0.5)
+    model = recipe("diffusion-mnist", hidden=6, blocks=2, steps=3, betas=(0.1, 0.5)).model(images, 0)
+    randomise(model)
+    own, rng = copies(model), torch.Generator().manual_seed(5)
+    expected, cut = [], set()
+    for n in (1000, 4):  # a thousand at a time
+        x = torch.randn(n, 7, generator=rng)
+        for t in (2, 1, 0):
+            x_0 = denoised(x, torch.full((1,), t), own, "mean.module", 3, 2)
+            cut |= set((x_0.abs() > 1).flatten().tolist())
+            x_0 = x_0.clip(-1, 1)
+            if t == 0:
+                break
+            # given x_0, x at t and at the step before are jointly Gaussian
+            left, left_before = math.prod(1 - b for b in betas[: t + 1]), math.prod(1 - b for b in betas[:t])
+            covariance = math.sqrt(1 - betas[t]) * (1 - left_before)
+            mean = math.sqrt(left_before) * x_0 + covariance / (1 - left) * (x - math.sqrt(left) * x_0)
+            variance = 1 - left_before - covariance**2 / (1 - left)
+            x = mean + math.sqrt(variance) * torch.randn(n, 7, generator=rng)
+        expected.append((x_0 + 1) / 2)
+    samples = model.samples(1004, torch.Generator().manual_seed(5))
+    np.testing.assert_allclose(samples, torch.cat(expected), atol=1e-11)
+    assert cut == {True, False}
