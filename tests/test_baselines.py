@@ -6,12 +6,13 @@ import dataclasses
 import itertools
 import math
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.stats import kstest, norm, uniform
 from torch import Tensor
 
 from gansrc import runs
@@ -125,6 +126,58 @@ def test_a_model_of_another_kind_of_device_can_be_sampled_but_not_gone_on_with(t
         run.game(images)
 
 
+@pytest.mark.parametrize(("epoch_updates", "epochs"), [(0, [0, 0, 1, 1, 2]), (3, [0, 0, 0, 1, 1])])
+def test_updates_see_minibatch_after_minibatch_and_their_costs_are_averaged(images, epoch_updates, epochs):
+    model, seen, when = small("vae", batch_size=25, epoch_updates=epoch_updates).model(images, 0), [], []
+    model.eval()
+
+    def update(x: Tensor) -> Tensor:
+        assert model.training
+        seen.append(x)
+        when.append(model.epoch)
+        return torch.tensor(float(len(seen) ** 2))
+
+    model.update = update
+    assert model.fit(images, 3) == {"cost": pytest.approx(14 / 3)}
+    assert model.fit(images, 2) == {"cost": pytest.approx(41 / 2)}
+    assert model.updates == 5 and when == epochs
+    rows = [[(images == row).all(1).nonzero().item() for row in x] for x in seen]
+    assert len({*rows[0], *rows[1]}) == len({*rows[2], *rows[3]}) == 50  # no image twice in a pass
+    assert len({tuple(sorted(chosen)) for chosen in rows}) == 5  # each pass in an order of its own
+
+
+def first_minibatch(kind: str, images: Tensor, seed: int) -> Tensor:
+    model, seen = small(kind).model(images, seed), []
+    model.update = lambda x: seen.append(x) or torch.zeros(())
+    model.fit(images, 1)
+    return seen[0]
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_two_seeds_begin_elsewhere_and_see_other_minibatches(kind, images):
+    a, b = (small(kind).model(images, seed) for seed in (0, 1))
+    for p, q in zip(a.parameters(), b.parameters(), strict=True):
+        if p.ndim == 2:
+            assert not (p == q).any()
+    if isinstance(a.recipe, ChainBaseline):
+        assert not torch.equal(a.starts, b.starts)
+        assert all((images == start).all(1).any() for start in a.starts)
+    assert not torch.equal(first_minibatch(kind, images, 0), first_minibatch(kind, images, 1))
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_two_seeds_draw_other_codes_and_masks_while_they_train(kind):
+    images = torch.rand(1, 12, generator=torch.Generator().manual_seed(0)).expand(60, 12)
+    a, b, again = (small(kind).model(images, seed) for seed in (0, 1, 0))
+    for other in (b, again):
+        other.load_state_dict(a.state_dict())
+    for model in (a, b, again):  # of the same weights on the same minibatches: what is left is what they draw
+        model.fit(images, 10)
+    of_a, of_b, of_again = (torch.cat([p.flatten() for p in m.parameters()]) for m in (a, b, again))
+    assert torch.equal(of_a, of_again)
+    assert torch.equal(of_a, of_b) == (kind == "cae")  # which draws nothing
+
+
 def test_too_few_images_for_a_batch_are_told(images):
     with pytest.raises(ValueError, match="batch_size 10 needs as many examples, got 3"):
         small("vae").model(images, 0).fit(images[:3], 1)
@@ -134,6 +187,37 @@ def test_a_belief_net_that_has_learnt_all_is_not_prolonged(tmp_path):
     with pytest.raises(ValueError, match="epochs must be at most 6, where dbn-mnist ends, got 7"):
         runs.train(small("dbn"), tmp_path / "run", epochs=7)
     assert not (tmp_path / "run").exists()
+
+
+# Starts
+
+
+@pytest.mark.parametrize("kind", ["cae", "gsn", "dbn", "gmmn"])
+def test_weights_start_as_their_authors_have_it(kind):
+    model = small(kind, hidden=(200, 150)).model(torch.rand(10, 100), 0)
+    for weight in (p for p in model.parameters() if p.ndim == 2):
+        rows, columns = weight.shape
+        edge = {"cae": 4 * math.sqrt(6 / (rows + columns)), "gsn": math.sqrt(6 / (rows + columns))}.get(kind)
+        std = {"dbn": 0.1, "gmmn": math.sqrt(2 / columns)}.get(kind)
+        flat = weight.detach().double().flatten().numpy()
+        start = uniform(-edge, 2 * edge) if edge else norm(0, std)
+        assert kstest(flat, start.cdf).pvalue > 1e-3
+    biases = [p for name, p in model.named_parameters() if p.ndim == 1 and name != "layers.0.visible_bias"]
+    assert biases and not torch.cat(biases).any()
+
+
+def test_visible_biases_of_a_belief_net_stay_finite_where_a_unit_is_never_or_always_on():
+    images = torch.tensor([0.0, 1.0, 0.3]).repeat(10, 1)
+    still = {"learning_rate": 0.0, "top_rate": 0.0}
+    model = small("dbn", hidden=(2, 4), layer_epochs=1, **still).model(images, 0)
+    edge = math.log(99)  # of a share of .99
+    np.testing.assert_allclose(
+        model.layers[0].visible_bias.detach(), [-edge, edge, math.log(3 / 7)], atol=1e-5
+    )
+    with torch.no_grad():
+        model.layers[0].hidden_bias.copy_(torch.tensor([-200.0, 200.0]))
+    model.fit(images, 2)
+    np.testing.assert_allclose(model.layers[1].visible_bias.detach(), [-edge, edge], atol=1e-5)
 
 
 # The deep belief net
@@ -222,46 +306,7 @@ def test_R3_layers_learn_one_after_the_other_and_the_likelihood_rises():
     assert torch.equal(model.layers[0].weight, below) and not torch.equal(model.layers[1].weight, start[1])
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def numbers(*tensors: Tensor) -> list[np.ndarray]:
-    return [t.detach().double().numpy() for t in tensors]
-
-
-@torch.no_grad()
-def test_R3_means_are_passed_down_through_all_layers(tiny):
-    model = small("dbn", hidden=(9, 5, 4), chains=4, burn_in=0).model(torch.rand(10, 12), 0)
-    model.layers[2].load_state_dict(tiny.state_dict())
-    for layer in model.layers[:2]:
-        layer.visible_bias.normal_(generator=torch.Generator().manual_seed(0))
-    model.layers[2].hidden_bias.fill_(100)  # so the top units are surely on: nothing is left to chance
-    (W3, W2, W1), (b3, b2, b1) = (
-        numbers(*(getattr(layer, part) for layer in reversed(model.layers)))
-        for part in ("weight", "visible_bias")
-    )
-    expected = sigmoid(sigmoid(sigmoid(W3.sum(0) + b3) @ W2 + b2) @ W1 + b1)
-    np.testing.assert_allclose(model.samples(4, torch.Generator().manual_seed(0)), [expected] * 4, atol=1e-5)
-
-
 # The contractive auto-encoder
-
-
-@torch.no_grad()
-def test_R7_the_chain_of_the_stack_by_hand(images):
-    model = small("cae", sampling_std=0.0).model(images, 0)
-    for layer in model.layers:
-        for p in layer.parameters():
-            p.normal_(generator=torch.Generator().manual_seed(1))
-    (W1, b1, c1), (W2, b2, c2) = (
-        numbers(layer.weight, layer.hidden_bias, layer.visible_bias) for layer in model.layers
-    )
-    h = sigmoid(sigmoid(model.starts.double().numpy() @ W1.T + b1) @ W2.T + b2)
-    for x in itertools.islice(model.chain(8), 4):
-        between = sigmoid(h @ W2 + c2)
-        np.testing.assert_allclose(x, sigmoid(between @ W1 + c1), atol=1e-5)
-        h = sigmoid(between @ W2.T + b2)
 
 
 def test_R7_contraction_and_step_by_autograds_jacobian():
@@ -277,49 +322,6 @@ def test_R7_contraction_and_step_by_autograds_jacobian():
 
 
 # The deep generative stochastic network
-
-
-def test_R7_a_step_of_the_network_without_noise_by_hand(images):
-    model = small("gsn", salt_and_pepper=0.0, noise_std=0.0, resample=False).model(images, 0)
-    for bias in model.biases:
-        torch.nn.init.normal_(bias)
-    (W1, W2), (b0, b1, b2) = (
-        [p.detach().double().numpy() for p in part] for part in (model.weights, model.biases)
-    )
-    x, h2 = images.double().numpy(), np.zeros((60, 7))
-    layers = model.start(images)
-    for _ in range(3):
-        layers, logits = model.step(layers)
-        h1 = np.tanh(x @ W1.T + h2 @ W2 + b1)
-        h2 = np.tanh(h1 @ W2.T + b2)
-        x = 1 / (1 + np.exp(-(h1 @ W1 + b0)))
-        np.testing.assert_allclose(logits.sigmoid().detach(), x, atol=1e-5)
-        np.testing.assert_allclose(layers[2].detach(), h2, atol=1e-5)
-
-
-def test_R7_an_update_walks_back_from_every_step(images):
-    changes = {"salt_and_pepper": 0.0, "noise_std": 0.0, "resample": False, "walkbacks": 3, "decay": 0.5}
-    model = small("gsn", learning_rate=2.0, **changes).model(images, 0)
-    model.optimizer.param_groups[0]["momentum"] = 0.0
-    batch = images[:10]
-    for epoch in (0, 2):
-        model.per_epoch, model.updates = 1, epoch
-        W1, W2, b0, b1, b2 = before = [
-            p.detach().double().requires_grad_() for p in (*model.weights, *model.biases)
-        ]
-        x, h2, cost = batch.double(), torch.zeros(10, 7).double(), 0.0
-        target = x
-        for _ in range(3):
-            h1 = (x @ W1.T + h2 @ W2 + b1).tanh()
-            h2 = (h1 @ W2.T + b2).tanh()
-            r = (h1 @ W1 + b0).sigmoid()
-            cost = cost - (target * r.log() + (1 - target) * (1 - r).log()).mean()
-            x = r.detach()
-        assert model.update(batch).item() == pytest.approx(cost.item(), rel=1e-5)
-        gradients = torch.autograd.grad(cost, before)
-        for p, old, gradient in zip((*model.weights, *model.biases), before, gradients, strict=True):
-            moved = (old - 2.0 * 0.5**epoch * gradient).detach()
-            np.testing.assert_allclose(p.detach(), moved, atol=1e-5)
 
 
 def test_R7_corruption_replaces_the_stated_share_by_salt_and_pepper():
@@ -391,44 +393,11 @@ def gaussian(n: int) -> Tensor:
     return 0.5 + torch.randn(n, 2, generator=torch.Generator().manual_seed(0)) @ root.T
 
 
-def test_an_auto_encoder_is_tuned_with_drop_momentum_and_a_limit_on_the_gradient(images, monkeypatch):
-    schedule = {"tune_updates": 9, "tune_momentum": ((0, 0.5), (2, 0.9)), "tune_rate": 0.3}
-    recipe = small("gmmn-ae", drop=(0.5, 0.0), largest_gradient=0.1, **schedule)
-    model = recipe.model(images, 0)
-    below, x = 2 * recipe.layer_updates, images[:10]
-    keep = (torch.rand(10, 12, generator=torch.Generator().manual_seed(0)) < 0.5).float() / 0.5
-    shares = []
-
-    def dropout(x: Tensor, share: float) -> Tensor:
-        shares.append(share)
-        return x * keep if share else x
-
-    monkeypatch.setattr("gansrc.baselines.gmmn.dropout", dropout)
-    coders = [p for layer in (*model.encoder, *model.decoder) for p in layer.parameters()]
-    velocity = [torch.zeros_like(p).double() for p in coders]
-    for tuning in range(4):
-        own = [p.detach().double().requires_grad_() for p in coders]
-        (V1, c1, V2, c2), (U1, d1, U2, d2) = own[:4], own[4:]
-        code = (((x * keep).double() @ V1.T + c1).sigmoid() @ V2.T + c2).sigmoid()
-        r = ((code @ U2.T + d2).sigmoid() @ U1.T + d1).sigmoid()
-        cost = -(x * r.log() + (1 - x) * (1 - r).log()).sum(1).mean()
-        gradients = torch.autograd.grad(cost, own)
-        norm = torch.stack([g.norm() for g in gradients]).norm()
-        assert norm > 0.1
-        velocity = [(0.9 if tuning >= 2 else 0.5) * v + g * 0.1 / norm
-                    for v, g in zip(velocity, gradients, strict=True)]  # fmt: skip
-        model.updates = below + tuning
-        assert model.update(images[:20]).item() == pytest.approx(cost.item(), rel=1e-5)
-        for p, old, v in zip(coders, own, velocity, strict=True):
-            np.testing.assert_allclose(p.detach(), (old - 0.3 * v).detach(), atol=1e-4)
-    assert shares == [0.5, 0.0] * 4
-
-
 def test_gmmn_learns_a_known_gaussian():
     recipe = small(
         "gmmn",
         hidden=(32, 32),
-        batch_size=200,
+        batch_size=100,
         widths=(0.005, 0.02, 0.08),
         rates=(0.03, 0.9),
         late_rates=(0.003, 0.9),
@@ -450,11 +419,12 @@ def test_diffusion_with_the_exact_denoiser_of_a_gaussian_draws_it():
 
     class Exact(torch.nn.Module):
         def forward(self, x: Tensor, step: Tensor) -> Tensor:
-            kept = model.kept[step][:, None]
-            return (kept.sqrt() * std**2 * x + (1 - kept) * mean) / (kept * std**2 + 1 - kept)
+            alpha_bar = model.alpha_bar[step][:, None]
+            variance = alpha_bar * std**2 + 1 - alpha_bar
+            return (alpha_bar.sqrt() * std**2 * x + (1 - alpha_bar) * mean) / variance
 
     model.mean = Exact()
-    samples = 2 * model.samples(20_000, torch.Generator().manual_seed(0)) - 1
+    samples = 2 * model.samples(8_000, torch.Generator().manual_seed(0)) - 1
     np.testing.assert_allclose(samples.mean(0), mean, atol=0.01)
     np.testing.assert_allclose(samples.T.cov(), std**2 * np.eye(2), atol=0.004)
 
@@ -465,12 +435,33 @@ def test_diffusion_adds_the_noise_of_all_steps_at_once():
     y = x
     for beta in np.linspace(0.1, 0.5, 5):
         y = math.sqrt(1 - beta) * y + math.sqrt(beta) * torch.randn(y.shape, generator=rng)
-    at_once = model.noisy(x, torch.full((200_000,), 4), torch.randn(x.shape, generator=rng))
+    at_once = model.q_sample(x, torch.full((200_000,), 4), torch.randn(x.shape, generator=rng))
     assert at_once.mean().item() == pytest.approx(y.mean().item(), abs=0.01)
     assert at_once.std().item() == pytest.approx(y.std().item(), abs=0.01)
 
 
 # Chains
+
+
+def test_I2_samples_are_taken_after_the_burn_in_and_then_as_far_apart_as_stated(images):
+    model = small("cae", chains=8, burn_in=3, thin=2).model(images, 0)
+
+    def chain(n: int) -> Iterator[Tensor]:
+        assert not model.training
+        for step in itertools.count(1):
+            yield torch.full((n, 12), float(step))
+
+    model.chain = chain
+    samples = model.train().samples(20, torch.Generator().manual_seed(0))
+    assert samples[:, 0].tolist() == 8 * [4] + 8 * [6] + 4 * [8]
+    assert model.train().film(4, torch.Generator().manual_seed(0))[:, 0].tolist() == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("kind", ["dbn", "cae", "gsn"])
+def test_chains_begin_at_images_drawn_with_replacement(kind, images):
+    starts = small(kind, chains=60).model(images, 0).starts
+    chosen = {(images == start).all(1).nonzero().item() for start in starts}
+    assert 28 < len(chosen) < 48  # of 60; 38 are expected
 
 
 def test_I2_steps_are_counted_as_the_chain_takes_them(images):
@@ -489,13 +480,15 @@ def test_I2_steps_are_counted_as_the_chain_takes_them(images):
     assert recipe.steps_per_sample(25) == pytest.approx(steps / 25)
 
 
-@pytest.mark.parametrize("phi", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("phi", [(0.0, 0.0), (0.5, 0.5), (0.9, 0.9), (0.9, 0.2)])
 def test_D2_autocorrelation_time_of_an_autoregressive_chain(phi):
-    rng = np.random.default_rng(0)
+    phi, rng = np.array(phi), np.random.default_rng(0)
     x = np.zeros((60_000, 2))
     for t in range(1, len(x)):
         x[t] = phi * x[t - 1] + rng.standard_normal(2)
-    assert autocorrelation_time(torch.tensor(x)) == pytest.approx((1 + phi) / (1 - phi), rel=0.1)
+    share = (1 / (1 - phi**2)) / (1 / (1 - phi**2)).sum()  # of each coordinate in the variance
+    expected = (share * (1 + phi) / (1 - phi)).sum()
+    assert autocorrelation_time(torch.tensor(x + 3)) == pytest.approx(expected, rel=0.1)
 
 
 def test_D2_a_chain_that_never_moves():

@@ -73,7 +73,10 @@ class MinibatchModel(nn.Module, Model):
         return self.rng.device
 
     def fit(self, data: Float[Tensor, "n d"], updates: int) -> dict[str, float]:
-        """Train by so many updates; return their mean cost. In two calls or in one: the same bit for bit."""
+        """Train by so many updates; return their mean cost. In two calls or in one: the same bit for bit.
+
+        ValueError if there are fewer images than a minibatch takes.
+        """
         size, self.per_epoch = self.recipe.batch_size, self.recipe.updates_per_epoch(len(data))
         if len(data) < size:
             raise ValueError(f"batch_size {size} needs as many examples, got {len(data)}")
@@ -138,7 +141,10 @@ class MinibatchModel(nn.Module, Model):
         return state
 
     def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
-        """Go on from the tensors of `state()`, on the same kind of device, else ValueError."""
+        """Go on from the tensors of `state()`, as taken after `updates` updates on the same kind of device.
+
+        ValueError if the state comes from another kind.
+        """
         if state["rng"].shape != self.rng.get_state().shape:
             raise ValueError("the saved state is of another kind of device: go on with that one")
         self.load({key: tensor for key, tensor in state.items() if key.startswith("model.")})
@@ -167,9 +173,9 @@ class ChainRecipe(MinibatchRecipe):
 
     def passes_per_sample(self, n: int) -> float:
         """Steps of a chain, all chains counted, for each of n samples."""
-        width = min(self.chains, n)
-        last = self.burn_in + 1 + self.thin * (math.ceil(n / width) - 1)
-        return last * width / n
+        chains = min(self.chains, n)
+        last = self.burn_in + 1 + self.thin * (math.ceil(n / chains) - 1)
+        return last * chains / n
 
 
 class ChainModel(MinibatchModel):
@@ -183,9 +189,9 @@ class ChainModel(MinibatchModel):
 
     def draw(self, n: int) -> Float[Tensor, "n d"]:
         """n mean images, from as many chains and as far apart as the recipe says."""
-        recipe, width = self.recipe, min(self.recipe.chains, n)
-        steps = itertools.islice(self.chain(width), recipe.burn_in, None, recipe.thin)
-        return torch.cat([next(steps).clone() for _ in range(math.ceil(n / width))])[:n]
+        recipe, chains = self.recipe, min(self.recipe.chains, n)
+        steps = itertools.islice(self.chain(chains), recipe.burn_in, None, recipe.thin)
+        return torch.cat([next(steps).clone() for _ in range(math.ceil(n / chains))])[:n]
 
     def pictures(self, rng: torch.Generator) -> dict[str, Float[Tensor, "_ d"]]:
         """A film: consecutive steps of one chain, after the burn-in."""

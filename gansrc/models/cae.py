@@ -19,10 +19,11 @@ from gansrc.models.base import MNIST_SOURCES, ChainModel, ChainRecipe, on_faces,
 
 @dataclass(frozen=True, kw_only=True)
 class CAERecipe(ChainRecipe):
-    """Hyper-parameters of a stacked contractive auto-encoder.
+    """Hyper-parameters of a stacked contractive auto-encoder (Rifai et al., 2011; 2012).
 
-    hidden: units of each layer. layer_epochs: how long each layer below the top is trained. contraction: of
-    each layer, the weight lambda of the penalty. sampling_std: of the chain's noise in code space.
+    hidden: units of each layer, from the bottom. layer_epochs: how long each layer below the top is trained.
+    contraction: of each layer, the weight lambda of the penalty. sampling_std: of the chain's noise in code
+    space, whose units lie in [0, 1].
     """
 
     hidden: tuple[int, ...]
@@ -57,11 +58,11 @@ class ContractiveLayer(nn.Module):
         return linear(h, self.weight.T, self.visible_bias)
 
     def penalty(self, h: Float[Tensor, "n h"]) -> Float[Tensor, " n"]:
-        """Squared Frobenius norm of the encoder's Jacobian dh/dx, where the code is h."""
+        """Squared Frobenius norm of J = dh/dx where the code is h (Rifai et al., 2011)."""
         return (h * (1 - h)).square() @ self.weight.square().sum(1)
 
     def step(self, h: Float[Tensor, "n h"], noise: Float[Tensor, "n h"]) -> Float[Tensor, "n h"]:
-        """A step from the code h along the directions to which the code is sensitive, h + J J^T noise."""
+        """From the code h to h + J J^T noise, along what the code is sensitive to (Rifai et al., 2012)."""
         slope = h * (1 - h)
         return h + slope * linear((slope * noise) @ self.weight, self.weight)
 
@@ -76,8 +77,8 @@ class StackedCAE(ChainModel):
         self, recipe: CAERecipe, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
     ) -> None:
         super().__init__(recipe, seed, device)
-        init, widths = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        init, sizes = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
         layers = nn.ModuleList(ContractiveLayer(v, h, init) for v, h in pairs)
         self.layers = cast(Sequence[ContractiveLayer], layers)
         self.register_buffer("starts", some_of(train, recipe.chains, init))
@@ -85,7 +86,10 @@ class StackedCAE(ChainModel):
         self.optimizer = torch.optim.SGD(self.parameters(), lr=recipe.learning_rate)
 
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A gradient step of the layer whose turn it is; its cost: cross-entropy and penalty, nats."""
+        """A gradient step of the layer whose turn it is, on the codes of those below, which are left alone.
+
+        Its cost, nats an image: cross-entropy + lambda penalty.
+        """
         number = min(self.epoch // self.recipe.layer_epochs, len(self.layers) - 1)
         with torch.no_grad():
             for below in self.layers[:number]:
@@ -98,7 +102,7 @@ class StackedCAE(ChainModel):
         return cost
 
     def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
-        """Noise in the top code, along J J^T; decode; encode again. The image is decoded all the way down.
+        """Noise in the top code, along J J^T; decode; encode again. Images are decoded all the way down.
 
         It begins at training images, at most as many as the recipe has chains.
         """

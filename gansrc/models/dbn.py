@@ -18,13 +18,13 @@ from gansrc.models.base import MNIST_SOURCES, ChainModel, ChainRecipe, on_faces,
 
 @dataclass(frozen=True, kw_only=True)
 class DBNRecipe(ChainRecipe):
-    """Hyper-parameters of a deep belief net.
+    """Hyper-parameters of a deep belief net (Hinton et al., 2006).
 
     hidden: units of each layer, from the bottom. layer_epochs: how long each is trained. weight_std: of the
     normal start. momentum: before and after epoch `momentum_epoch` of a layer below the top. steps: of Gibbs
     sampling, from the data (contrastive divergence); at the top they go on from where they ended last
-    (persistent contrastive divergence), with `top_momentum` and `top_rate`, which falls to 0 in a straight
-    line.
+    (persistent contrastive divergence; Tieleman, 2008), with `top_momentum` and `top_rate`, which falls to 0
+    in a straight line. weight_cost: of the squared weights, biases aside.
     """
 
     hidden: tuple[int, ...]
@@ -74,7 +74,10 @@ class RBM(nn.Module):
     def gradient_(
         self, data: Float[Tensor, "n v"], model: Float[Tensor, "m v"], model_h: Float[Tensor, "m h"]
     ) -> None:
-        """Set the gradients that descend on -log p: statistics under the model less those of the data."""
+        """Set the gradients that descend on -log p, nats: statistics under the model less those of the data.
+
+        model, model_h: states of the visible units as the model draws them, and p(h = 1) for each.
+        """
         data_h = self.up(data)
         self.weight.grad = model_h.T @ model / len(model) - data_h.T @ data / len(data)
         self.visible_bias.grad = model.mean(0) - data.mean(0)
@@ -93,14 +96,14 @@ class DeepBeliefNet(ChainModel):
     ) -> None:
         super().__init__(recipe, seed, device)
         init = torch.Generator().manual_seed(seed)
-        widths = [train.shape[1], *recipe.hidden]
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        sizes = [train.shape[1], *recipe.hidden]
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
         layers = nn.ModuleList(RBM(v, h, recipe.weight_std, init) for v, h in pairs)
         self.layers = cast(Sequence[RBM], layers)
         with torch.no_grad():
             self.layers[0].visible_bias.copy_(train.mean(0).clamp(0.01, 0.99).logit())
         self.register_buffer("starts", some_of(train, recipe.chains, init))
-        self.register_buffer("particles", torch.rand(recipe.batch_size, widths[-1], generator=init).round())
+        self.register_buffer("particles", torch.rand(recipe.batch_size, sizes[-1], generator=init).round())
         self.to(device)
         weights = [layer.weight for layer in self.layers]
         biases = [p for layer in self.layers for p in (layer.visible_bias, layer.hidden_bias)]
@@ -115,7 +118,10 @@ class DeepBeliefNet(ChainModel):
 
     @torch.no_grad()
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A step of contrastive divergence on the layer whose turn it is; squared reconstruction error."""
+        """A step of contrastive divergence on the layer whose turn it is (Hinton, 2002).
+
+        Returned: the squared error of a reconstruction by means, summed over the units, the mean over images.
+        """
         recipe, top = self.recipe, len(self.layers) - 1
         number = min(self.epoch // recipe.layer_epochs, top)
         for below in self.layers[:number]:

@@ -17,11 +17,11 @@ from gansrc.streams import drawing_from
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionRecipe(MinibatchRecipe):
-    """Hyper-parameters of a denoising diffusion model on a fully connected net.
+    """Hyper-parameters of a denoising diffusion model (Ho et al., 2020) on a fully connected net.
 
-    hidden: width of its blocks. blocks: how many. steps: of the diffusion. betas: variance of the noise of
-    the first and of the last step, linear between them. average: decay, by update, of the running mean of the
-    weights that draws samples.
+    hidden: units of each block. blocks: how many. steps: of the diffusion. betas: variance of the noise of
+    the first and of the last step, linear between them. learning_rate: of Adam. average: decay, by update, of
+    the running mean of the weights that draws samples.
     """
 
     hidden: int
@@ -58,7 +58,7 @@ class Denoiser(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "n d"], step: Int64[Tensor, " m"]) -> Float[Tensor, "n d"]:
-        """The step of each of the n images, or m = 1 step of all."""
+        """x0_hat, the images in [-1, 1] without noise; step: from 0, one for each, or m = 1 for all."""
         frequencies = torch.exp(torch.linspace(0, -math.log(10_000), self.hidden // 2, device=x.device))
         phase = 1000 / self.steps * step[:, None] * frequencies
         when = torch.cat([phase.sin(), phase.cos()], 1)
@@ -73,7 +73,7 @@ class DenoisingDiffusion(MinibatchModel):
 
     recipe: DiffusionRecipe
     beta: Tensor
-    kept: Tensor
+    alpha_bar: Tensor
 
     def __init__(self, recipe: DiffusionRecipe, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
@@ -84,46 +84,49 @@ class DenoisingDiffusion(MinibatchModel):
         )
         self.d, beta = d, torch.linspace(*recipe.betas, recipe.steps)
         self.register_buffer("beta", beta, persistent=False)
-        self.register_buffer("kept", (1 - beta).cumprod(0), persistent=False)  # of the image's own variance
+        self.register_buffer("alpha_bar", (1 - beta).cumprod(0), persistent=False)
         self.to(device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate)
 
-    def noisy(
+    def q_sample(
         self, x: Float[Tensor, "n d"], step: Int64[Tensor, " n"], noise: Float[Tensor, "n d"]
     ) -> Float[Tensor, "n d"]:
-        """Images in [-1, 1] as they are after the steps 0 to `step`: all noise at once (Ho et al., eq. 4)."""
-        kept = self.kept[step][:, None]
-        return kept.sqrt() * x + (1 - kept).sqrt() * noise
+        """A draw of q(x_t | x_0) at t = `step`: the noise of the steps 0 to t at once (Ho et al., eq. 4).
+
+        x: images in [-1, 1]; noise: a draw of N(0, I) for each.
+        """
+        alpha_bar = self.alpha_bar[step][:, None]
+        return alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * noise
 
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A step of Adam on the squared error of the guessed image, the mean over pixels.
+        """A step of Adam on the squared error of x0_hat in [-1, 1], the mean over pixels.
 
         To guess the noise, as Ho et al. do, comes to the same up to a weight for each step; but noise has as
-        many dimensions as an image has pixels, and a net with a waist cannot pass it on.
+        many dimensions as an image has pixels, and a net with a bottleneck cannot pass it on.
         """
         step, x = torch.randint(self.recipe.steps, (len(x),), device=x.device), 2 * x - 1
-        cost = (self.net(self.noisy(x, step, torch.randn_like(x)), step) - x).square().mean()
+        cost = (self.net(self.q_sample(x, step, torch.randn_like(x)), step) - x).square().mean()
         self.descend(cost)
         self.mean.update_parameters(self.net)
         return cost
 
     def draw(self, n: int) -> Float[Tensor, "n d"]:
         """From noise to images, a thousand at a time (Ho et al., algorithm 2); cut to [0, 1] in the end."""
-        sizes = [min(1000, n - i) for i in range(0, n, 1000)]
-        parts = [self.back(torch.randn(size, self.d, device=self.device)) for size in sizes]
+        counts = [min(1000, n - i) for i in range(0, n, 1000)]
+        parts = [self.reverse(torch.randn(count, self.d, device=self.device)) for count in counts]
         return ((torch.cat(parts) + 1) / 2).clamp(0, 1)
 
-    def back(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """All steps back from pure noise; the last one is the guess itself."""
+    def reverse(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """All steps back from pure noise; the last one is x0_hat itself."""
 
-        def guess(t: int) -> Float[Tensor, "n d"]:
+        def x0_hat(t: int) -> Float[Tensor, "n d"]:
             return self.mean(x, torch.full((1,), t, device=x.device)).clamp(-1, 1)
 
         for t in reversed(range(1, self.recipe.steps)):
-            beta, kept, before = self.beta[t], self.kept[t], self.kept[t - 1]
-            x = before.sqrt() * beta * guess(t) + (1 - beta).sqrt() * (1 - before) * x  # Ho et al., eq. 7
-            x = x / (1 - kept) + ((1 - before) / (1 - kept) * beta).sqrt() * torch.randn_like(x)
-        return guess(0)
+            beta, alpha_bar, before = self.beta[t], self.alpha_bar[t], self.alpha_bar[t - 1]
+            x = before.sqrt() * beta * x0_hat(t) + (1 - beta).sqrt() * (1 - before) * x  # Ho et al., eq. 7
+            x = x / (1 - alpha_bar) + ((1 - before) / (1 - alpha_bar) * beta).sqrt() * torch.randn_like(x)
+        return x0_hat(0)
 
 
 DDPM = "Ho et al. (2020)"

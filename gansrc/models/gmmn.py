@@ -19,14 +19,16 @@ from gansrc.streams import drawing_from
 
 @dataclass(frozen=True, kw_only=True)
 class GMMNRecipe(MinibatchRecipe):
-    """Hyper-parameters of a moment matching network.
+    """Hyper-parameters of a moment matching network (Li et al., 2015).
 
-    widths: squared widths of the kernels, which are added. rates, late_rates: learning rate and momentum
-    before `late_update` and after. code_layers: widths of the auto-encoder below, from the first hidden layer
-    to the code; none for a network that draws pixels. The auto-encoder comes first: `layer_updates` for each
-    of its layers by `layer_rates`, then `tune_updates` for all of it, with `tune_momentum` from given updates
-    on, on the first `code_batch` images of a minibatch; gradients are cut to `largest_gradient`. drop: share
-    of each encoder layer's inputs that is dropped meanwhile.
+    z_dim: numbers of a code, uniform on [-1, 1]. hidden: rectifiers of each layer. widths: bandwidths
+    (sigma^2) of the kernels, which are added. rates, late_rates: learning rate and momentum before the net's
+    update number `late_update` and from it on. code_layers: sizes of the encoder's layers, from the first
+    hidden one to the code; none for a network that draws pixels. The auto-encoder comes first:
+    `layer_updates` for each of its layers by `layer_rates`, then `tune_updates` for all of it, with
+    `tune_momentum` from given updates on, all of this on the first `code_batch` images of a minibatch;
+    gradients are cut to the norm `largest_gradient`. drop: share of each encoder layer's inputs that is
+    dropped while all of it is tuned.
     """
 
     z_dim: int
@@ -53,16 +55,17 @@ class GMMNRecipe(MinibatchRecipe):
 
 
 def squared_mmd(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], widths: tuple[float, ...]
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], bandwidths: tuple[float, ...]
 ) -> Float[Tensor, ""]:
-    r"""Squared maximum mean discrepancy of two samples under $k(a, b) = \sum_w \exp(-|a - b|^2 / 2w)$.
+    r"""Squared maximum mean discrepancy of two samples, $k(a, b) = \sum_\sigma \exp(-|a - b|^2 / 2\sigma^2)$.
 
-    The biased estimate, $\frac1{n^2} \sum k(x, x') - \frac2{nm} \sum k(x, y) + \frac1{m^2} \sum k(y, y')$.
+    The biased estimate, $\frac1{n^2} \sum k(x, x') - \frac2{nm} \sum k(x, y) + \frac1{m^2} \sum k(y, y')$
+    (Gretton et al., 2012, eq. 5, squared). bandwidths: $\sigma^2$ of each kernel, in squared units of x.
     """
 
     def mean_kernel(a: Tensor, b: Tensor) -> Tensor:
         half = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0) / 2
-        return sum(((-half / width).exp().mean() for width in widths), half.new_zeros(()))
+        return sum(((-half / bandwidth).exp().mean() for bandwidth in bandwidths), half.new_zeros(()))
 
     return mean_kernel(x, x) - 2 * mean_kernel(x, y) + mean_kernel(y, y)
 
@@ -71,18 +74,18 @@ class MomentMatching(MinibatchModel):
     """Samples of a net are moved until their moments match the data's, in pixels or in codes.
 
     Its weights start as He et al. (2015) have it: samples that start all but equal move as one, into a
-    corner where the sigmoids are deaf.
+    corner where the sigmoids are saturated.
     """
 
     recipe: GMMNRecipe
 
     def __init__(self, recipe: GMMNRecipe, d: int, seed: int, device: torch.device | str) -> None:
         super().__init__(recipe, seed, device)
-        widths = [d, *recipe.code_layers]
+        sizes = [d, *recipe.code_layers]
         with drawing_from(torch.Generator().manual_seed(seed)):
-            layers = rectifiers([recipe.z_dim, *recipe.hidden, widths[-1]])
+            layers = rectifiers([recipe.z_dim, *recipe.hidden, sizes[-1]])
             self.net = nn.Sequential(layers, nn.Sigmoid())
-            pairs = list(zip(widths[:-1], widths[1:], strict=True))
+            pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
             self.encoder = nn.ModuleList(nn.Linear(below, above) for below, above in pairs)
             self.decoder = nn.ModuleList(nn.Linear(above, below) for below, above in pairs)
             for layer in [layer for layer in layers if isinstance(layer, nn.Linear)]:
@@ -98,13 +101,16 @@ class MomentMatching(MinibatchModel):
         return x
 
     def decode(self, code: Float[Tensor, "n c"], down_to: int = 0) -> Float[Tensor, "n d"]:
-        """Images of codes, or what lies `down_to` layers above them."""
+        """Images of codes, in [0, 1], or what lies `down_to` layers above them."""
         for layer in reversed(self.decoder[down_to:]):
             code = layer(code).sigmoid()
         return code
 
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A step of the auto-encoder while it is its turn, then of the net; the cost of either."""
+        """A step of the auto-encoder while it is its turn, then of the net on the root of the squared MMD.
+
+        Returned: the cost of either, the auto-encoder's in nats an image.
+        """
         recipe, below = self.recipe, len(self.encoder) * self.recipe.layer_updates
         tuning, matching = self.updates - below, self.updates - below - recipe.tune_updates
         if not self.encoder:

@@ -18,12 +18,13 @@ from gansrc.models.base import MNIST_SOURCES, ChainModel, ChainRecipe, on_faces,
 
 @dataclass(frozen=True, kw_only=True)
 class GSNRecipe(ChainRecipe):
-    """Hyper-parameters of a deep generative stochastic network.
+    """Hyper-parameters of a deep generative stochastic network (Bengio et al., 2014).
 
-    hidden: tanh units of each layer. walkbacks: reconstructions that a training image is walked through.
-    salt_and_pepper: share of the pixels that are replaced by 0 or 1. noise_std: of the Gaussian noise before
-    and after the tanh of the top layer. resample: whether pixels are drawn from their probabilities before
-    the next step. decay: of the learning rate, by epoch. momentum: of a running mean of gradients.
+    hidden: tanh units of each layer, from the bottom. walkbacks: reconstructions that a training image is
+    walked through. salt_and_pepper: share of the pixels that are replaced by 0 or 1. noise_std: of the
+    Gaussian noise before and after the tanh of every hidden layer but the first. resample: whether pixels are
+    drawn from their probabilities before the next step. decay: of the learning rate, by epoch. momentum: of a
+    running mean of gradients, which begins at the first one.
     """
 
     hidden: tuple[int, ...]
@@ -53,12 +54,12 @@ class DeepGSN(ChainModel):
         self, recipe: GSNRecipe, train: Float[Tensor, "n d"], seed: int, device: torch.device | str
     ) -> None:
         super().__init__(recipe, seed, device)
-        init, widths = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
+        init, sizes = torch.Generator().manual_seed(seed), [train.shape[1], *recipe.hidden]
         self.weights = nn.ParameterList()
-        for below, above in zip(widths[:-1], widths[1:], strict=True):
+        for below, above in zip(sizes[:-1], sizes[1:], strict=True):
             edge = math.sqrt(6 / (below + above))
             self.weights.append((2 * torch.rand(above, below, generator=init) - 1) * edge)
-        self.biases = nn.ParameterList(torch.zeros(width) for width in widths)
+        self.biases = nn.ParameterList(torch.zeros(size) for size in sizes)
         self.register_buffer("starts", some_of(train, recipe.chains, init))
         self.to(device)
         self.optimizer = torch.optim.SGD(
@@ -73,7 +74,8 @@ class DeepGSN(ChainModel):
     def step(self, layers: list[Tensor]) -> tuple[list[Tensor], Float[Tensor, "n d"]]:
         """One step of the network from the states of all layers; the new ones, and the logits of x.
 
-        The image among the new states is a corrupted one, as that among the old ones.
+        layers: (n, units) each, from the image up. The image among the new states is a corrupted one, as that
+        among the old ones.
         """
         layers, top = list(layers), len(layers) - 1
         logits = layers[0]
@@ -92,7 +94,7 @@ class DeepGSN(ChainModel):
         return layers, logits
 
     def activate(self, total: Float[Tensor, "n h"], i: int) -> Float[Tensor, "n h"]:
-        """tanh, with noise on both of its sides in every layer but the first."""
+        """tanh, with noise on both of its sides in every layer but the first, i = 1."""
         if i == 1:
             return total.tanh()
         std = self.recipe.noise_std
@@ -104,7 +106,7 @@ class DeepGSN(ChainModel):
         return [self.corrupt(x), *(x.new_zeros(len(x), len(bias)) for bias in self.biases[1:])]
 
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A gradient step on the cross-entropy of x under all reconstructions of a walk, nats a pixel."""
+        """A gradient step on the cross-entropy of x, nats a pixel: the sum over a walk's steps."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * self.recipe.decay**self.epoch
         layers, cost = self.start(x), x.new_zeros(())

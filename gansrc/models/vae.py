@@ -17,8 +17,11 @@ from gansrc.streams import drawing_from
 
 @dataclass(frozen=True, kw_only=True)
 class VAERecipe(MinibatchRecipe):
-    """Hyper-parameters of a variational auto-encoder; hidden: rectifiers, in the encoder and, turned round,
-    in the decoder."""
+    """Hyper-parameters of a variational auto-encoder (Kingma & Welling, 2014).
+
+    hidden: rectifiers of each layer of the encoder and, turned round, of the decoder. z_dim: numbers of a
+    code. learning_rate: of Adam.
+    """
 
     hidden: tuple[int, ...]
     z_dim: int
@@ -45,14 +48,17 @@ class VariationalAutoencoder(MinibatchModel):
         self.optimizer = torch.optim.Adam(self.parameters(), lr=recipe.learning_rate)
 
     def bound(self, x: Float[Tensor, "m d"], noise: Float[Tensor, "m z"]) -> Float[Tensor, " m"]:
-        """The evidence lower bound of log p(x), nats, at z = mean + std noise: reconstruction less KL."""
+        """The evidence lower bound of log p(x), nats, at z = mean + std noise: reconstruction less KL.
+
+        noise: a draw of N(0, I) for each image (Kingma & Welling, 2014, eq. 10; pixels are on or off).
+        """
         mean, log_variance = self.encoder(x).chunk(2, 1)
         logits = self.decoder(mean + (log_variance / 2).exp() * noise)
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return -binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1) - kl
 
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """A step of Adam on the negative bound, nats."""
+        """A step of Adam on the negative bound, nats an image."""
         noise = torch.randn(len(x), self.recipe.z_dim, device=x.device)
         cost = -self.bound(x, noise).mean()
         self.descend(cost)
@@ -63,10 +69,10 @@ class VariationalAutoencoder(MinibatchModel):
         return self.decoder(torch.randn(n, self.recipe.z_dim, device=self.device)).sigmoid()
 
 
-def rectifiers(widths: list[int]) -> nn.Sequential:
-    """Affine layers of the given widths with rectifiers between them."""
+def rectifiers(sizes: list[int]) -> nn.Sequential:
+    """Affine layers, from `sizes[0]` numbers to `sizes[-1]`, with rectifiers between them."""
     layers: list[nn.Module] = []
-    for below, above in zip(widths[:-1], widths[1:], strict=True):
+    for below, above in zip(sizes[:-1], sizes[1:], strict=True):
         layers += [nn.Linear(below, above), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
