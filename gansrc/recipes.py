@@ -209,7 +209,7 @@ MNIST = Recipe(
         "keep_hidden": YAML + ": discriminator_default_input_include_prob, scale 1/keep",
         "rules": "the fields below",
         "order": CODE + ": both gradients from one forward pass",
-        "k": YAML + "; section 5 of the paper agrees (k = 1)",
+        "k": CODE + ": both nets move at every update; Algorithm 1's caption agrees (k = 1)",
         "saturating": CODE + ": G's target is 1; section 3 of the paper recommends it",
         "d_cost": CODE + ": D's cost is half of the sum of its two cross-entropies",
         "batch_size": YAML,
@@ -316,6 +316,7 @@ FACES = dataclasses.replace(
         "g_hidden g_activations g_sigmoid_bias g_output_sparse learning_rate max_column_norm epochs",
         data="the unlabeled part of TFD, in [0, 1]; where TFD is absent, Labeled Faces in the Wild (ours)",
         noise="none is set there, and Generator.get_noise then draws a Gaussian",
+        g_output_range="none: the output has sparse_init",
         epoch_updates="98,058 unlabeled images of TFD, 100 a batch; on other data, too, so many count (ours)",
     ),
 )
@@ -353,7 +354,7 @@ FACES_STAGE_2 = dataclasses.replace(
     | {
         key: source.replace("pretrain.yaml", "train.yaml")
         for key, source in FACES.sources.items()
-        if key not in ("g_output_sparse", "output_bias")
+        if key not in ("g_output", "g_output_sparse", "output_bias")
     }
     | {"pretrained": f"tfd_pretrain/train.yaml {REPOSITORY}: add_layers, pretrained"},
 )

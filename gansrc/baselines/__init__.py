@@ -24,6 +24,7 @@ SCIENCE = "code of Hinton & Salakhutdinov (2006), Science"
 TUTORIAL = "DBN.py of the tutorials at deeplearning.net"
 CAE_CODE = "github.com/ynd/cae.py (Dauphin & Rifai, 2012)"
 GSN_CODE = "github.com/yaoli/GSN, run_gsn.py (the authors', 2014)"
+GSN_CHAIN = GSN_CODE.replace("run_gsn.py", "model.py")
 GMMN_CODE = "github.com/yujiali/gmmn, train.py (the authors', 2015)"
 EVAE = "Yeung et al. (2017), whose grid of VAEs has its best score there"
 DDPM = "Ho et al. (2020)"
@@ -115,8 +116,9 @@ GSN_MNIST = GSN(
     momentum=0.5,
     sources=_sources(
         GSN_CODE,
-        "epochs batch_size hidden walkbacks salt_and_pepper noise_std resample learning_rate decay momentum"
-        " chains thin",
+        "epochs batch_size hidden walkbacks salt_and_pepper noise_std resample learning_rate decay momentum",
+        chains=GSN_CHAIN,
+        thin=GSN_CHAIN,
         burn_in=OURS,
     ),
     burn_in=100,
@@ -206,19 +208,20 @@ def _on_faces(recipe: Baseline, source: str, fields: str = "", **changes: Any) -
 
 ON_FACES = (
     _on_faces(DBN_MNIST, OURS, epoch_updates=500),
-    _on_faces(CAE_MNIST, OURS, epochs=16, epoch_updates=2500, layer_epochs=8),
+    _on_faces(CAE_MNIST, CAE_CODE, "batch_size", epochs=16, epoch_updates=2500, layer_epochs=8),
     _on_faces(GSN_MNIST, OURS, epoch_updates=500, salt_and_pepper=0.2, resample=False, learning_rate=1.0),
     _on_faces(VAE_MNIST, EVAE, "epochs z_dim hidden learning_rate", epochs=250, z_dim=15),
     _on_faces(
-        GMMN_MNIST, GMMN_CODE, "epochs widths batch_size z_dim hidden",
+        GMMN_MNIST, GMMN_CODE, "epochs widths batch_size z_dim hidden late_update",
         epochs=96, widths=(5.0, 10.0, 20.0, 40.0, 80.0, 160.0),
     ),
     _on_faces(
         GMMN_AE_MNIST, GMMN_CODE,
-        "epochs widths rates batch_size z_dim hidden code_layers tune_updates tune_momentum drop",
+        "widths rates batch_size z_dim hidden late_update late_rates code_layers layer_rates tune_updates"
+        " tune_rate code_batch drop largest_gradient",
         epochs=144, widths=(1.0, 2.0, 5.0, 10.0, 20.0, 40.0), rates=(0.1, 0.9), late_rates=(0.01, 0.99),
         code_layers=(512, 512, 128), tune_updates=15_000, tune_momentum=((0, 0.0),), drop=(0.1, 0.1, 0.1),
-    ),
+    ),  # theirs: 15,000 updates for each layer too, hence 216 epochs; a momentum of .5 from tuning 50 to 200
     _on_faces(DIFFUSION_MNIST, OURS, epoch_updates=390),
 )  # fmt: skip
 """The same models on faces. LFW has a fifth as many images as MNIST: an epoch may count several passes."""
