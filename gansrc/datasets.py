@@ -23,6 +23,11 @@ MNIST_SHA256 = {
     "test images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
 }
 """SHA-256 of the pixel bytes of the original 60,000 + 10,000 images (LeCun & Cortes)."""
+MNIST_LABELS_SHA256 = {
+    "train labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    "test labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+}
+"""SHA-256 of their labels, a byte each."""
 CIFAR10_SHA256 = {
     "x_train": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
     "x_test": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
@@ -148,8 +153,9 @@ def _mnist_parts() -> tuple[Float[Tensor, "60000 784"], Float[Tensor, "10000 784
         raise ValueError(f"the files in {folder} cannot be read: {cure}") from error
     except (ValueError, AssertionError, EOFError) as error:
         raise ValueError(f"the files in {folder} cannot be read: {cure}") from error
-    for given, (part, sha256) in zip(parts, MNIST_SHA256.items(), strict=True):
-        if _sha256(given.data.numpy()) != sha256:
+    contents = [given.data for given in parts] + [given.targets.to(torch.uint8) for given in parts]
+    for content, (part, sha256) in zip(contents, (MNIST_SHA256 | MNIST_LABELS_SHA256).items(), strict=True):
+        if _sha256(content.numpy()) != sha256:
             raise ValueError(f"the {part} in {folder} are not the original's (checksum): {cure}")
     train, test = (given.data.flatten(1).float() / 255 for given in parts)
     digits = parts[0].targets

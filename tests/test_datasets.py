@@ -40,12 +40,87 @@ def mnist() -> datasets.Dataset:
 
 def test_E1_mnist_has_the_papers_split_and_is_the_original(mnist):
     assert [len(part) for part in (mnist.train, mnist.valid, mnist.test)] == [50_000, 10_000, 10_000]
-    pixels = (torch.cat([mnist.train, mnist.valid]) * 255).round().to(torch.uint8).numpy()
-    assert hashlib.sha256(pixels.tobytes()).hexdigest() == datasets.MNIST_SHA256["train images"]
     assert mnist.train.min() == 0 and mnist.train.max() == 1
     assert mnist.train.double().mean().item() == pytest.approx(
         0.1307, abs=3e-4
     )  # the well-known mean of MNIST
+
+
+def sha256(x: np.ndarray | torch.Tensor) -> str:
+    return hashlib.sha256(np.ascontiguousarray(x)).hexdigest()
+
+
+def pixel_bytes(rows: torch.Tensor) -> torch.Tensor:
+    """The bytes that rows in [0, 1] were, each divided by 255."""
+    pixels = torch.cat([(some * 255).round().to(torch.uint8) for some in rows.split(5000)])
+    assert all(
+        torch.equal(a.float() / 255, b) for a, b in zip(pixels.split(5000), rows.split(5000), strict=True)
+    )
+    return pixels
+
+
+def test_E1_every_part_of_mnist_is_the_originals(mnist):
+    """Against the files' own bytes, of which the first 50,000 images are for training."""
+    assert {part: sha256(pixel_bytes(getattr(mnist, part))) for part in mnist.labels} == {
+        "train": "c80ceb24eedca80f31cfca280b8fb911cbb41b9990f998bebd40e26b1ab6d0f8",
+        "valid": "2b079632b0defaf508a5ebf8c4ac1e18ce15c8b337da087e9c3e1c84c618d244",
+        "test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    }
+    assert {part: sha256(label.to(torch.uint8)) for part, label in mnist.labels.items()} == {
+        "train": "6072d13d0c3b831e9e4dc3ba693426579504082fc45c186db0f74c0a3092638d",
+        "valid": "f46875b7c22368a38a50c5c7639c3842341b81fe4d628c55fa1818e21e96ab3b",
+        "test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+    }
+
+
+def numbered(n: int, *shape: int) -> np.ndarray:
+    """n images of bytes whose first three, from the lowest on, are the image's number; the others are 0."""
+    images = np.zeros((n, int(np.prod(shape))), np.uint8)
+    images[:, :3] = np.arange(n)[:, None] // [1, 256, 256**2] % 256
+    return images.reshape(n, *shape)
+
+
+def numbers_of(rows: torch.Tensor) -> list[int]:
+    return (pixel_bytes(rows[:, :3]).long() @ torch.tensor([1, 256, 256**2])).tolist()
+
+
+@pytest.fixture
+def numbered_mnist(tmp_path, monkeypatch) -> dict[str, Bunch]:
+    """Numbered images in place of the 60,000 + 10,000; the last digit of its number is an image's label."""
+    parts = {
+        part: Bunch(data=torch.from_numpy(numbered(n, 28, 28)), targets=torch.arange(n) % 10)
+        for part, n in (("train", 60_000), ("test", 10_000))
+    }
+
+    class Given:
+        resources = ()
+
+        def __new__(cls, root: str, train: bool, download: bool) -> Bunch:
+            return parts["train" if train else "test"]
+
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    monkeypatch.setattr("torchvision.datasets.MNIST", Given)
+    for name, key in (("MNIST_SHA256", "data"), ("MNIST_LABELS_SHA256", "targets")):
+        sums = [sha256(part[key].to(torch.uint8)) for part in parts.values()]
+        monkeypatch.setattr(datasets, name, dict(zip(getattr(datasets, name), sums, strict=True)))
+    return parts
+
+
+def test_E1_mnist_is_split_after_its_first_50_000_images_and_labels_likewise(numbered_mnist):
+    data, order = datasets.mnist(), list(range(60_000))
+    for part, expected in {"train": order[:50_000], "valid": order[50_000:], "test": order[:10_000]}.items():
+        assert numbers_of(getattr(data, part)) == expected
+        assert data.labels[part].tolist() == [i % 10 for i in expected]
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("altered", [lambda label: 0 * label + 2, lambda label: label.roll(1)])
+def test_altered_labels_are_refused_like_altered_images(numbered_mnist, part, altered):
+    numbered_mnist[part].targets = altered(numbered_mnist[part].targets)
+    with pytest.raises(
+        ValueError, match=rf"^the {part} labels in .* are not the original's \(checksum\): delete "
+    ):
+        datasets.mnist()
 
 
 def test_labels_say_which_digit_an_image_shows(mnist):
@@ -176,7 +251,7 @@ def test_E2_nobody_of_lfw_is_in_two_parts(tmp_path, monkeypatch):
     assert data.name == "lfw" and len(data.folds) == 5
 
     def people(part):
-        return set((part * 25.5).round().int().flatten().tolist())
+        return set((pixel_bytes(part).int() / 10).flatten().tolist())
 
     train = people(data.train)
     assert len(train) == 16
@@ -221,18 +296,21 @@ def test_E2_without_file_and_network_faces_are_told_to_be_missing(tmp_path, monk
         datasets.load("tfd")
 
 
-def test_E2_faces_fetched_by_scikit_learn(tmp_path, monkeypatch):
+@pytest.mark.parametrize("white", [1, 255])  # by the version of scikit-learn
+def test_E2_faces_fetched_by_scikit_learn(tmp_path, monkeypatch, white):
     monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
-    greys = np.random.default_rng(0).random((60, 48, 48)).astype(np.float32)
-    target = np.arange(60) % 12
-    fetched = Bunch(images=greys, target=target, target_names=np.array([f"p{i}" for i in range(12)]))
+    greys = np.random.default_rng(0).integers(0, 256, (60, 48, 48))
+    images = (greys / 255 * white).astype(np.float32)
+    target, names = np.arange(60) % 12, np.array([f"p{i}" for i in range(12)])
+    fetched = Bunch(images=images, target=target, target_names=names)
     monkeypatch.setattr("sklearn.datasets.fetch_lfw_people", lambda **_: fetched)
     with pytest.raises(ValueError, match=r"lfw_home holds 60 of 13,233 faces: delete it and run again"):
         datasets.lfw()
     monkeypatch.setattr(datasets, "LFW_IMAGES", 60)
     data = datasets.lfw()
     assert "funneled" in data.source and len(data.train) == 50
-    assert data.train.max() <= 1 and (data.train * 255 - (data.train * 255).round()).abs().max() < 1e-3
+    rows = pixel_bytes(torch.cat([data.train, *data.folds[0]])).tolist()
+    assert sorted(rows) == sorted(greys.reshape(60, -1).tolist())
 
 
 @pytest.fixture
@@ -248,6 +326,26 @@ def test_E3_cifar10_has_the_original_split_and_goes_colour_by_colour(cifar10):
     images = cifar10.train.reshape(-1, 3, 32, 32)
     means = images.double().mean((0, 2, 3))  # well known for the 50,000
     np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=2e-3)
+
+
+def test_E3_every_part_of_cifar10_is_the_originals(cifar10):
+    """Against the archive's own bytes, colour by colour; the first 40,000 images are for training."""
+    assert {part: sha256(pixel_bytes(getattr(cifar10, part))) for part in ("train", "valid", "test")} == {
+        "train": "c7def09c2b9fd853d8965f62e06cb65540eafda11fe77dba1a846c7eed4dfd09",
+        "valid": "58e3bbf713e28357476a351d3a05d056372f94c681d04ca9d62a076fdf2a643b",
+        "test": "177777c33ba79825320efa646ad04a94bdc3c80e4ebe3bd21724f8cdfd4b9d56",
+    }
+
+
+def test_E3_cifar10_is_split_after_its_first_40_000_images(tmp_path, monkeypatch):
+    parts = {"x_train": numbered(50_000, 1, 1, 3), "x_test": numbered(10_000, 1, 1, 3)}
+    np.savez(tmp_path / "cifar10.npz", **parts)
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets, "CIFAR10_SHA256", {part: sha256(x) for part, x in parts.items()})
+    data, order = datasets.cifar10(), list(range(50_000))
+    assert numbers_of(data.train) == order[:40_000]
+    assert numbers_of(data.valid) == order[40_000:]
+    assert numbers_of(data.test) == order[:10_000]
 
 
 def test_E3_without_file_and_network_cifar10_is_told_to_be_missing(tmp_path, monkeypatch):
