@@ -124,7 +124,7 @@ class Game:
         indices = self.batch_indices(len(data), data.device)
         if data.is_cuda and (self._replay is None or self._replay.data is not data):
             self._replay = Replay(data, self.streams())
-        total = torch.zeros(4, device=data.device)
+        total = torch.zeros(4, dtype=summing(data.device), device=data.device)
         with torch.cuda.device(data.device if data.is_cuda else -1):
             for _ in range(updates):
                 self.set_schedules(rules.batches_per_epoch(len(data)))
@@ -378,6 +378,11 @@ def capture(step: Callable[[], Tensor], streams: Sequence[torch.Generator]) -> C
         return result
 
     return replay
+
+
+def summing(device: torch.device) -> torch.dtype:
+    """What reports are summed in: float64, so that it does not matter how they are split. MPS has none."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def means(total: Float[Tensor, "4"]) -> dict[str, float]:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gansrc.game import batch_indices, drawing_from
+from gansrc.game import batch_indices, drawing_from, summing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class Model(nn.Module, ABC):
         if len(data) < size:
             raise ValueError(f"batch_size {size} needs as many examples, got {len(data)}")
         indices = batch_indices(len(data), size, self.rng.initial_seed(), self.updates, data.device)
-        total = torch.zeros((), device=data.device)
+        total = torch.zeros((), dtype=summing(data.device), device=data.device)
         self.train()
         with drawing_from(self.rng):
             for _ in range(updates):
