@@ -1,8 +1,8 @@
 """The claims of the paper: figures that the chapters hand over, rules on them, verdicts.
 
 A chapter calls `evidence("T3", worst_error=...)`. The figures stay in the output of that cell, in the very
-tag that shows them, and nowhere else. `collect` finds them in executed notebooks, `collect_html` in pieces
-of their HTML. `read_claims` reads the rows of `book/claims.yml`; `verdict` judges a row by its figures.
+tag that shows them, and nowhere else. `collect_html` finds them in pieces of HTML. `read_claims` reads the
+rows of `book/claims.yml`; `verdict` judges a row by its figures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from xml.etree import ElementTree
 
 Value = float | int | bool | str
@@ -89,15 +89,6 @@ def evidence(claim: str, **figures: float | int | bool | str) -> None:
     tag = f'{TAG} data-claim="{html.escape(claim)}" data-figures="{html.escape(json.dumps(figures))}">'
     row = f"{tag}<b>{html.escape(claim)}</b> {html.escape(line)}</div>"
     display({"text/plain": f"{claim} · {line}", "text/html": row}, raw=True)
-
-
-def collect(notebooks: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Value]]:
-    """Gather from executed notebooks (nbformat 4) every figure given as evidence: claim -> name -> value.
-
-    Raises ValueError as `collect_html` does.
-    """
-    outputs = (out for notebook in notebooks for cell in notebook["cells"] for out in cell.get("outputs", ()))
-    return collect_html(out.get("data", {}).get("text/html", "") for out in outputs)
 
 
 def collect_html(pieces: Iterable[str]) -> dict[str, dict[str, Value]]:

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from gansrc.cuda import GraphedUpdate
+from gansrc.devices import GraphedUpdate, summing
 from gansrc.networks import limit_column_norms_
 from gansrc.streams import batch_indices, draw, drawing_from
 
@@ -127,7 +127,7 @@ class Game:
         indices = self.batch_indices(len(data), data.device)
         if data.is_cuda and (self.graphed is None or self.graphed.data is not data):
             self.graphed = GraphedUpdate(data, self.streams())
-        total = torch.zeros(4, device=data.device)
+        total = torch.zeros(4, dtype=summing(data.device), device=data.device)
         with torch.cuda.device(data.device if data.is_cuda else -1):
             for _ in range(updates):
                 self.set_schedules(rules.batches_per_epoch(len(data)))
@@ -218,6 +218,11 @@ class Game:
         for theta, mean in zip(net.parameters(), self.average, strict=True):
             theta.data = mean.clone()
         return net
+
+
+def summing(device: torch.device) -> torch.dtype:
+    """What reports are summed in: float64, so that it does not matter how they are split. MPS has none."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def means(total: Float[Tensor, "4"]) -> dict[str, float]:

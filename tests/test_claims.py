@@ -16,46 +16,40 @@ T3 = claims.Claim(
 )  # fmt: skip
 
 
-def executed(source: str) -> dict:
-    """A notebook of one cell, run in a kernel of its own."""
+@pytest.fixture(scope="module")
+def outputs() -> list[dict[str, str]]:
+    """What a notebook shows that hands over two lots of figures, run in a kernel of its own."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    return nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
-
-
-@pytest.fixture(scope="module")
-def notebook() -> dict:
-    return executed(
+    source = (
         "from gansrc.claims import evidence\n"
         "evidence('T3', worst_error=2.220446049250313e-16, pairs=9)\n"
         "evidence('T2', exact=True, where='<the \"support\">')"
     )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    return [output["data"] for output in notebook["cells"][0]["outputs"]]
 
 
-def test_figures_come_back_from_a_notebook_bit_for_bit(notebook: dict) -> None:
-    assert claims.collect([notebook]) == {
+def test_figures_come_back_from_a_notebook_bit_for_bit(outputs: list[dict[str, str]]) -> None:
+    assert claims.collect_html(output["text/html"] for output in outputs) == {
         "T3": {"worst_error": 2.220446049250313e-16, "pairs": 9},
         "T2": {"exact": True, "where": '<the "support">'},
     }
 
 
-def test_evidence_shows_one_short_line(notebook: dict) -> None:
-    shown = [output["data"]["text/plain"] for output in notebook["cells"][0]["outputs"]]
-    assert shown[0] == "T3 · worst_error = 2.22e-16, pairs = 9"
+def test_evidence_shows_one_short_line(outputs: list[dict[str, str]]) -> None:
+    assert outputs[0]["text/plain"] == "T3 · worst_error = 2.22e-16, pairs = 9"
 
 
-def test_a_corrupted_figure_flips_its_verdict(notebook: dict) -> None:
-    figures = claims.collect([notebook])["T3"]
-    assert claims.verdict(T3, figures) == claims.Verdict(
-        "agrees", "worst error 2.2e-16, as $p_{g}$ is", "It holds."
-    )
-    tag = notebook["cells"][0]["outputs"][0]["data"]
-    tag["text/html"] = tag["text/html"].replace("2.220446049250313e-16", "2.220446049250313e-6")
-    figures = claims.collect([notebook])["T3"]
-    assert claims.verdict(T3, figures) == claims.Verdict(
-        "does not agree", "worst error 2.2e-06, as $p_{g}$ is", "It fails."
-    )
+def test_a_corrupted_figure_flips_its_verdict(outputs: list[dict[str, str]]) -> None:
+    honest = outputs[0]["text/html"]
+    corrupted = honest.replace("2.220446049250313e-16", "2.220446049250313e-6")
+    verdicts = [claims.verdict(T3, claims.collect_html([piece])["T3"]) for piece in (honest, corrupted)]
+    assert verdicts == [
+        claims.Verdict("agrees", "worst error 2.2e-16, as $p_{g}$ is", "It holds."),
+        claims.Verdict("does not agree", "worst error 2.2e-06, as $p_{g}$ is", "It fails."),
+    ]
 
 
 def test_evidence_prints_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,19 +78,28 @@ def as_the_paper_writes(D: nn.Module, x: torch.Tensor, samples: torch.Tensor) ->
     return float(np.mean(np.log(d_x)) + np.mean(np.log(1 - d_g)))
 
 
-@pytest.mark.parametrize("saturating", [True, False])
-def test_A1_alternating_update_is_algorithm_1_by_finite_differences(saturating):
-    game = new_game(dropout=0.0, saturating=saturating, learning_rate=0.3, momentum=(0.0, 0.0))
+def shares(D: nn.Module, x: torch.Tensor, samples: torch.Tensor) -> dict[str, float]:
+    """The mean of D(x) and that of D(G(z)), by numpy."""
+    with torch.no_grad():
+        d_x, d_g = (1 / (1 + np.exp(-D(v).numpy())) for v in (x, samples))
+    return {"d_real": d_x.mean(), "d_fake": d_g.mean()}
+
+
+@pytest.mark.parametrize(("saturating", "d_cost"), [(True, 1.0), (False, 1.0), (False, 0.25)])
+def test_A1_alternating_update_is_algorithm_1_by_finite_differences(saturating, d_cost):
+    rules = {"saturating": saturating, "d_cost": d_cost, "learning_rate": 0.3, "momentum": (0.0, 0.0)}
+    game = new_game(dropout=0.0, **rules)
     G, D = copy.deepcopy((game.generator, game.discriminator))
     x = next(minibatches(DATA, 4, game.rng.initial_seed()))
     with drawing_from(torch.Generator().manual_seed(0)):
         z_d, z_g = game.noise.sample((4,)), game.noise.sample((4,))
-    game.play(DATA, 1)
+    told = game.play(DATA, 1)
 
     with torch.no_grad():
         samples = G(z_d)
+    told_of_d = {"value": as_the_paper_writes(D, x, samples), **shares(D, x, samples)}
     ascent = numeric_gradient(lambda: as_the_paper_writes(D, x, samples), D)
-    new_d = flat(D) + 0.3 * ascent
+    new_d = flat(D) + 0.3 * d_cost * ascent
     np.testing.assert_allclose(flat(game.discriminator), new_d, atol=1e-7)
 
     D.load_state_dict(game.discriminator.state_dict())  # G moves against the new D
@@ -100,6 +109,7 @@ def test_A1_alternating_update_is_algorithm_1_by_finite_differences(saturating):
             d_g = 1 / (1 + np.exp(-D(G(z_g)).numpy()))
         return float(np.mean(np.log(1 - d_g)) if saturating else -np.mean(np.log(d_g)))
 
+    assert told == pytest.approx({**told_of_d, "g_cost": cost()}, rel=1e-6)
     np.testing.assert_allclose(flat(game.generator), flat(G) - 0.3 * numeric_gradient(cost, G), atol=1e-7)
 
 
@@ -109,7 +119,7 @@ def test_A1_simultaneous_update_takes_both_gradients_at_the_old_point_with_half_
     x = next(minibatches(DATA, 4, game.rng.initial_seed()))
     with drawing_from(torch.Generator().manual_seed(0)):
         z = game.noise.sample((4,))
-    game.play(DATA, 1)
+    told = game.play(DATA, 1)
     with torch.no_grad():
         samples = G(z)
 
@@ -117,6 +127,8 @@ def test_A1_simultaneous_update_takes_both_gradients_at_the_old_point_with_half_
         with torch.no_grad():
             return float(np.mean(np.log1p(np.exp(-D(G(z)).numpy()))))
 
+    expected = {"value": as_the_paper_writes(D, x, samples), "g_cost": g_cost(), **shares(D, x, samples)}
+    assert told == pytest.approx(expected, rel=1e-6)
     new_g = flat(G) - 0.3 * numeric_gradient(g_cost, G)
     new_d = flat(D) + 0.3 * 0.5 * numeric_gradient(lambda: as_the_paper_writes(D, x, samples), D)
     np.testing.assert_allclose(flat(game.generator), new_g, atol=1e-7)
@@ -188,6 +200,35 @@ def test_k_steps_of_d_use_k_fresh_minibatches():
     assert torch.equal(real, torch.cat([next(expected) for _ in range(6)]))
 
 
+class Watcher(nn.Module):
+    """A discriminator that notes what it is given, and what its dropout lets through of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.dropout = nn.Parameter(torch.ones((), dtype=torch.float64)), nn.Dropout(0.5)
+        self.given, self.let_through = [], []
+
+    def forward(self, x):
+        self.given.append(x.detach().clone())
+        self.let_through.append(self.dropout(torch.ones_like(x)))
+        return x.sum(1) * self.w
+
+
+@pytest.mark.parametrize("order", ["alternating", "simultaneous"])
+def test_another_seed_brings_other_minibatches_codes_and_masks(order):
+    seen = []
+    for seed in (3, 4):
+        watcher, same = Watcher(), new_game(0, order=order)  # the nets of both are the same
+        game = Game(same.generator, watcher, same.noise, same.rules, torch.Generator().manual_seed(seed))
+        game.play(DATA, 1)
+        given = torch.cat(watcher.given[:2])
+        assert all((row == DATA).all(1).any() for row in given[:4])
+        seen.append((given[:4], given[4:8], torch.cat(watcher.let_through)))
+    for one, other in zip(*seen, strict=True):
+        assert one.shape == other.shape and not torch.equal(one, other)
+    assert not torch.equal(seen[0][0].sort(0).values, seen[1][0].sort(0).values)
+
+
 def test_minibatches_pass_once_over_the_data_each_epoch_and_can_start_anywhere():
     stream = minibatches(DATA, 4, seed=7)
     batches = [next(stream) for _ in range(15)]
@@ -246,6 +287,15 @@ def test_samples_follow_their_seed_and_leave_the_mode_alone():
     ]
     assert draw[0].shape == (25, 3) and torch.equal(draw[0], draw[1]) and not torch.equal(draw[0], draw[2])
     assert game.generator.training
+
+
+def test_samples_are_drawn_without_dropout():
+    G, noise = nn.Sequential(nn.Linear(2, 50), nn.Dropout(0.5)).double(), new_game().noise
+    drawn = sample(G, noise, 30, torch.Generator().manual_seed(1))
+    with drawing_from(torch.Generator().manual_seed(1)):
+        z = noise.sample((30,)).numpy()
+    weight, bias = (p.detach().numpy() for p in G[0].parameters())
+    np.testing.assert_allclose(drawn, z @ weight.T + bias, atol=1e-12)
 
 
 def test_any_pair_of_modules_learns_a_shifted_gaussian():
@@ -361,7 +411,15 @@ def test_average_is_the_exponential_mean_of_gs_weights():
     for _ in range(5):
         game.play(IMAGES, 1)
         mean = 0.9 * mean + 0.1 * flat(game.generator)
-    np.testing.assert_allclose(flat(game.averaged()), mean, atol=1e-6)
+    np.testing.assert_allclose(flat(game.judged_generator()), mean, atol=1e-6)
+    net = copy.deepcopy(game.generator)
+    nn.utils.vector_to_parameters(torch.from_numpy(mean).float(), net.parameters())
+    by_mean, by_last = (
+        sample(judged, game.noise, 20, torch.Generator().manual_seed(1)) for judged in (net, game.generator)
+    )
+    drawn = game.samples(20, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(drawn, by_mean, atol=1e-5, rtol=0)
+    assert (drawn - by_last).abs().max() > 1e-3
     plain = maxout_games((0,))[0]
     plain.play(IMAGES, 5)
     assert torch.equal(weights(plain), weights(game)) and (plain.weights, game.weights) == (

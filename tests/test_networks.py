@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gansrc import networks
-from gansrc.game import Games
+from gansrc.game import Games, drawing_from
 from gansrc.recipes import (
     CIFAR10_CONV,
     CIFAR10_FC,
@@ -64,6 +64,18 @@ def test_E4_the_discriminators_maps_have_the_original_sizes():
         if isinstance(layer, networks.MaxoutConv):
             sizes.append(tuple(x.shape[1:]))
     assert sizes == [(32, 16, 16), (32, 7, 7), (192, 5, 5)]
+
+
+@pytest.mark.parametrize("convolutions", [(), CIFAR10_CONV.d_convolutions])
+def test_dropout_of_inputs_and_of_all_hidden_layers(convolutions):
+    rng = torch.Generator().manual_seed(0)
+    D = networks.discriminator(3072, (7, 6), 2, 0.9, 0.3, 0.005, rng, convolutions, (3, 32, 32))
+    shares = []
+    for layer in D:
+        if isinstance(layer, networks.Dropout):
+            with drawing_from(rng):
+                shares.append((layer(torch.ones(10_000)) > 0).float().mean().item())
+    np.testing.assert_allclose(shares, [0.9, *[0.3] * (len(convolutions) + 2)], atol=0.02)
 
 
 def test_E4_maxout_convolution_by_brute_force():

@@ -11,34 +11,77 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
-from safetensors import SafetensorError
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
+from torch import nn
+from torch.distributions import Uniform
 
-from gansrc import datasets, parzen, recipes, runs
-from gansrc.cli import main
-from gansrc.game import sample
+from gansrc import datasets, recipes, runs
 
 RULES = dataclasses.replace(recipes.MNIST.rules, batch_size=10)
 SMALL = dataclasses.replace(recipes.MNIST, name="small", g_hidden=(8,), d_hidden=(6,), z_dim=3, rules=RULES)
 
 
+FAST = dataclasses.replace(RULES, learning_rate=1.0)
+VARIED = dataclasses.replace(SMALL, g_range=1.0, d_range=0.5, rules=FAST)
+"""Its samples differ, from code to code and from update to update."""
+KINDS = {
+    "plain": VARIED,
+    "averaged": dataclasses.replace(VARIED, rules=dataclasses.replace(FAST, average=0.99)),
+    "contrast": dataclasses.replace(VARIED, contrast=3.0, g_output="linear", output_bias="zero"),
+}
+
+
 @pytest.fixture
-def images(tmp_path) -> str:
-    rng = np.random.default_rng(0)
-    file = tmp_path / "images.npz"
-    np.savez(
-        file, x_train=rng.random((200, 4, 4)), x_valid=rng.random((30, 4, 4)), x_test=rng.random((40, 4, 4))
-    )
-    return str(file)
+def few_samples(monkeypatch) -> None:
+    """So that an evaluation, and its check by brute force, takes no time."""
+    monkeypatch.setattr(runs, "N_SAMPLES", 300)
+
+
+def record_of(run: runs.Run) -> dict[str, Any]:
+    """The record as it lies in the folder."""
+    return json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+
+
+def by_definition(samples: torch.Tensor, x: np.ndarray, sigma: float) -> np.ndarray:
+    """Section 5's log-likelihood of each x, by SciPy."""
+    (n, d), squares = samples.shape, cdist(x, samples.double().numpy(), "sqeuclidean")
+    return logsumexp(-squares / (2 * sigma**2), axis=1) - np.log(n) - d * np.log(sigma * np.sqrt(2 * np.pi))
+
+
+def as_seen(images: torch.Tensor, contrast: float) -> np.ndarray:
+    """Images as a recipe's nets are to see them, in float64."""
+    x = images.double().numpy()
+    if not contrast:
+        return x
+    centred = x - x.mean(1, keepdims=True)
+    return contrast * centred / np.linalg.norm(centred, axis=1, keepdims=True)
+
+
+def sigmas_of(contrast: float) -> dict[str, np.ndarray]:
+    """The authors' grid, and the finer one for images of that contrast."""
+    fine = np.arange(50, 110, 3) if contrast else np.arange(10, 30)
+    return {"original": np.logspace(-1, 0, 10), "fine": fine / 100}
+
+
+def set_clock(patch: pytest.MonkeyPatch, steps: Iterator[float], interrupt: int = 0) -> None:
+    """A clock that goes on by these steps, look by look; at the look of that number comes a Ctrl-C."""
+    times, looks = itertools.accumulate(steps), itertools.count(1)
+
+    def monotonic() -> float:
+        if next(looks) == interrupt:
+            signal.raise_signal(signal.SIGINT)
+        return next(times)
+
+    patch.setattr(time, "monotonic", monotonic)
 
 
 def flat(net: torch.nn.Module) -> torch.Tensor:
@@ -72,36 +115,58 @@ def test_prolonging_a_run_equals_one_long_run_bit_for_bit(tmp_path, images):
     assert torch.equal(everything(whole), everything(parts))
     for key in ("value", "g_cost", "valid_original"):
         np.testing.assert_array_equal(whole.history[key], parts.history[key])
-    assert [leg["from_update"] for leg in parts.record["legs"]] == [0, 20]
+    assert [leg["from_update"] for leg in record_of(parts)["legs"]] == [0, 20]
 
 
-def test_a_stop_within_an_epoch_leaves_no_trace_in_the_history(tmp_path, images, monkeypatch):
-    @contextmanager
-    def stop_at_once() -> Iterator[Callable[[], bool]]:
-        asked = iter([False, True, True])
-        yield lambda: next(asked)
+@pytest.mark.parametrize("seeds", [(0,), (1,), (2,), (3,), (4,), (5, 6)])
+def test_neither_stops_nor_the_clock_leave_a_trace(tmp_path, images, few_samples, monkeypatch, seeds):
+    # A device is asked for more updates at once while it answers quickly, and its reports are added up.
+    rng = np.random.default_rng(seeds)
+    found = []
+    for name, steps, interrupts in (
+        ("quick", itertools.repeat(0.0), [0]),
+        ("slow", itertools.repeat(1.0), [0]),
+        ("stopped", (float(step) for step in iter(lambda: rng.choice([0.0, 1.0]), None)), [4, 9, 15, 12, 0]),
+    ):
+        folders = {seed: tmp_path / f"{name}-{seed}" for seed in seeds}
+        for interrupt in interrupts:
+            with monkeypatch.context() as patch:
+                set_clock(patch, steps, interrupt)
+                with pytest.raises(KeyboardInterrupt) if interrupt else nullcontext():
+                    runs.train_seeds(SMALL, folders, epochs=3, data=images)
+        ended = [runs.Run(folder) for folder in folders.values()]
+        assert not any("epoch_so_far" in record_of(run) for run in ended)
+        assert {len(record_of(run)["legs"]) for run in ended} == {len(interrupts)}
+        rows = [{key: x for key, x in row.items() if key != "seconds"} for run in ended for row in run.rows()]
+        found.append((rows, torch.stack([everything(run) for run in ended])))
+    for rows, state in found[1:]:
+        assert rows == found[0][0] and torch.equal(state, found[0][1])
+    assert len(found[0][0]) == 3 * len(seeds)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "_stop_requested", stop_at_once)
-        for _ in range(3):  # 10 updates each, half an epoch
-            with pytest.raises(KeyboardInterrupt):
-                runs.train(SMALL, tmp_path / "parts", epochs=2, data=images)
-    parts = runs.train(SMALL, tmp_path / "parts", epochs=2, data=images)
-    whole = runs.train(SMALL, tmp_path / "whole", epochs=2, data=images)
-    assert torch.equal(everything(parts), everything(whole))
-    for key in ("epoch", "value", "g_cost", "d_real", "d_fake", "valid_fine"):
-        np.testing.assert_array_equal(parts.history[key], whole.history[key])
-    assert "epoch_so_far" not in parts.record
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_history_is_of_the_game_and_of_1000_validation_images(tmp_path, levels, few_samples, kind):
+    recipe, data = KINDS[kind], datasets.load(levels)
+    run = runs.train(recipe, tmp_path / "run", epochs=1, seed=7, data=levels)
+    samples, valid = run.samples(300, seed=2014), as_seen(data.valid[:1000], recipe.contrast)
+    for grid, sigmas in sigmas_of(recipe.contrast).items():
+        means = [by_definition(samples, valid, sigma).mean() for sigma in sigmas]
+        assert run.history[f"valid_{grid}"][0] == pytest.approx(max(means), abs=2e-3)
+        assert run.history[f"sigma_{grid}"][0] == pytest.approx(sigmas[np.argmax(means)], abs=1e-4)
+    train = torch.from_numpy(as_seen(data.train, recipe.contrast)).float()
+    game = recipe.game(train, 7)
+    told = [game.play(train, 1) for _ in range(20)]
+    for key in ("value", "g_cost", "d_real", "d_fake"):
+        assert run.history[key][0] == pytest.approx(np.mean([means[key] for means in told]), rel=1e-4)
 
 
 SCRIPT = """
-import sys
+import itertools, sys, time
 from pathlib import Path
 sys.path.insert(0, str(Path({tests!r})))
 from test_runs import SMALL
 from gansrc import runs
-ticks = iter(range(0, 10**9, 30))
-runs.time.monotonic = lambda: next(ticks)  # a fast clock: a checkpoint every epoch or two
+time.monotonic = itertools.count(0, 30).__next__  # a fast clock: a checkpoint every epoch or two
 try:
     runs.train(SMALL, Path({out!r}), epochs=300, data={data!r})
 except KeyboardInterrupt:
@@ -119,7 +184,7 @@ def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, how):
     os.kill(process.pid, how)
     _, said = process.communicate(timeout=60)
     stopped = runs.Run(out)
-    updates = stopped.record["updates"]
+    updates = record_of(stopped)["updates"]
     assert 0 < updates < 6000
     if how != signal.SIGKILL:
         assert process.returncode == 130 and "the same command goes on from there" in said
@@ -137,7 +202,7 @@ def test_seeds_trained_at_once_have_the_records_they_would_have_alone(tmp_path, 
     for seed, run in zip(folders, together, strict=True):
         alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=6, seed=seed, data=images)
         assert (everything(run) - everything(alone)).abs().max() < 1e-5
-        assert run.record["seed"] == seed and run.record["legs"][0]["together"] == 3
+        assert record_of(run)["seed"] == seed and record_of(run)["legs"][0]["together"] == 3
         for key in ("value", "g_cost", "d_real", "valid_original"):
             np.testing.assert_allclose(run.history[key], alone.history[key], atol=1e-3)
         assert (run.folder / "samples.png").read_bytes() == (alone.folder / "samples.png").read_bytes()
@@ -148,48 +213,25 @@ def test_seeds_that_are_behind_are_brought_up_to_the_others(tmp_path, images):
     folders = {seed: tmp_path / f"run-seed-{seed}" for seed in (0, 1, 2)}
     runs.train(SMALL, folders[1], epochs=3, seed=1, data=images)
     runs.train(SMALL, folders[2], epochs=5, seed=2, data=images)
-    before = runs.Run(folders[1]).record
+    before = record_of(runs.Run(folders[1]))
     (folders[1] / "run.json").write_text(json.dumps(before | {"seconds": 5000.0}))
     done = runs.train_seeds(SMALL, folders, epochs=5, data=images)
-    assert [run.record["epochs"] for run in done] == [5, 5, 5]
-    assert done[0].record["seconds"] < 1000 < 5000 <= done[1].record["seconds"]
-    assert [[leg["together"] for leg in run.record["legs"]] for run in done] == [[1, 2], [1, 2], [1]]
+    assert [record_of(run)["epochs"] for run in done] == [5, 5, 5]
+    assert record_of(done[0])["seconds"] < 1000 < 5000 <= record_of(done[1])["seconds"]
+    assert [[leg["together"] for leg in record_of(run)["legs"]] for run in done] == [[1, 2], [1, 2], [1]]
     for seed, run in enumerate(done):
         alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=5, seed=seed, data=images)
         assert (everything(run) - everything(alone)).abs().max() < 1e-5
         assert run.history["epoch"].tolist() == [1, 2, 3, 4, 5]
 
 
-def test_seeds_stopped_within_an_epoch_resume_bit_for_bit(tmp_path, images, monkeypatch):
-    @contextmanager
-    def stop_at_once() -> Iterator[Callable[[], bool]]:
-        asked = iter([False, True, True])
-        yield lambda: next(asked)
-
-    parts, wholes = ({seed: tmp_path / f"{name}-{seed}" for seed in (0, 1)} for name in ("part", "whole"))
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "_stop_requested", stop_at_once)
-        for _ in range(3):
-            with pytest.raises(KeyboardInterrupt):
-                runs.train_seeds(SMALL, parts, epochs=2, data=images)
-    resumed = runs.train_seeds(SMALL, parts, epochs=2, data=images)
-    for one, other in zip(resumed, runs.train_seeds(SMALL, wholes, epochs=2, data=images), strict=True):
-        assert torch.equal(everything(one), everything(other))
-        np.testing.assert_array_equal(one.history["value"], other.history["value"])
-
-
 def test_a_seed_that_stopped_within_an_epoch_is_met_there(tmp_path, images, monkeypatch):
-    @contextmanager
-    def stop_after_three() -> Iterator[Callable[[], bool]]:
-        asked = iter([False, False, False, True, True])
-        yield lambda: next(asked)
-
     folders = {seed: tmp_path / f"run-seed-{seed}" for seed in (0, 1)}
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_stop_requested", stop_after_three)
+        set_clock(patch, itertools.repeat(0.0), interrupt=5)
         with pytest.raises(KeyboardInterrupt):
             runs.train(SMALL, folders[1], epochs=4, seed=1, data=images)
-    assert 0 < runs.Run(folders[1]).record["updates"] < 20  # an epoch
+    assert 0 < record_of(runs.Run(folders[1]))["updates"] < 20  # an epoch
     for seed, run in enumerate(runs.train_seeds(SMALL, folders, epochs=4, data=images)):
         alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=4, seed=seed, data=images)
         np.testing.assert_allclose(run.history["value"], alone.history["value"], atol=1e-5)
@@ -234,41 +276,6 @@ def test_a_running_mean_of_the_generator_is_judged_beside_the_last_one(tmp_path,
     assert torch.equal(everything(resumed), everything(whole))
 
 
-def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, capsys, monkeypatch):
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-
-    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
-    monkeypatch.setattr(runs.Game, "_play", full)
-    monkeypatch.setattr(runs, "_device", lambda name: torch.device("cpu"))
-    command = ["train", "small", "--out", str(tmp_path / "run"), "--data", images, "--device", "cuda"]
-    code, said = run_cli(capsys, *command)
-    assert (
-        code == 2 and "the memory of cuda does not suffice: train into a new folder on --device cpu" in said
-    )
-    code, said = run_cli(capsys, *command, "--seeds", "3")
-    assert code == 2 and said.splitlines()[-1].endswith("does not suffice: lower --seeds, 3 now")
-
-    def full_of_data(*_):
-        raise RuntimeError("MPS backend out of memory (MPS allocated: 18.13 GB)")
-
-    monkeypatch.setattr(runs._Material, "load", full_of_data)
-    code, said = run_cli(capsys, *command)
-    assert code == 2 and "the memory of cuda does not suffice" in said
-
-
-def test_a_run_is_not_trained_or_scored_twice_at_once(tmp_path, images, capsys, monkeypatch):
-    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
-    out = str(tmp_path / "run")
-    train = ["train", "small", "--out", out, "--data", images, "--epochs", "1"]
-    assert run_cli(capsys, *train)[0] == 0
-    with FileLock(tmp_path / "run" / ".lock"):
-        for command in (train, ["evaluate", out]):
-            code, said = run_cli(capsys, *command)
-            assert code == 2 and f"{out} is in use, it is trained or scored right now" in said
-    assert run_cli(capsys, "evaluate", out)[0] == 0
-
-
 def test_folders_that_are_not_ours_stay(tmp_path, images):
     out, foreign = tmp_path / "run", tmp_path / "run" / "checkpoint-500" / "model.safetensors"
     foreign.parent.mkdir(parents=True)
@@ -284,7 +291,7 @@ def test_folders_that_are_not_ours_stay(tmp_path, images):
         runs.train(SMALL, out, epochs=2, data=images)
     assert torch.equal(everything(runs.Run(out)), everything(run))
     (out / "checkpoint-40").rename(out / "checkpoint-9000")
-    assert runs.train(SMALL, out, epochs=2, data=images).record["updates"] == 40
+    assert record_of(runs.train(SMALL, out, epochs=2, data=images))["updates"] == 40
     left = sorted(folder.name for folder in out.glob("checkpoint-*"))
     assert left == ["checkpoint-20-keep", "checkpoint-40", "checkpoint-9000"]
     assert (out / "checkpoint-9000" / "model.safetensors").read_text() == "dear"
@@ -310,51 +317,7 @@ def test_a_score_ends_with_the_training_it_was_of(tmp_path, images):
 def test_training_needs_no_git(tmp_path, images, monkeypatch):
     monkeypatch.setenv("PATH", "")
     run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
-    assert run.record["legs"][0]["commit"] == ""
-
-
-def test_a_full_disk_is_told_and_costs_nothing(tmp_path, images, capsys, monkeypatch):
-    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
-    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
-
-    def full(*_):
-        raise SafetensorError("I/O error: No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(runs, "save_file", full)
-        command = ["train", "small", "--out", str(run.folder), "--data", images, "--epochs", "2"]
-        code, said = run_cli(capsys, *command)
-    assert code == 2 and "No space left on device): make room, and go on" in said.splitlines()[-1]
-    assert torch.equal(everything(runs.Run(run.folder)), everything(run))
-    assert runs.train(SMALL, run.folder, epochs=2, data=images).record["updates"] == 40
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda record: {}, "run.json is no record of a run"),
-        (lambda record: [], "run.json is no record of a run"),
-        (lambda record: record | {"recipe": record["recipe"] | {"wings": 2}}, "of another version of gansrc"),
-        (lambda record: record | {"recipe": {"model": "Oracle"}}, "of another version of gansrc"),
-    ],
-)
-def test_a_record_that_cannot_be_understood_is_told(tmp_path, images, capsys, monkeypatch, change, message):
-    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
-    run = runs.train(SMALL, tmp_path / "runs" / "run", epochs=1, data=images)
-    file = run.folder / "run.json"
-    file.write_text(json.dumps(change(json.loads(file.read_text()))))
-    for command in (
-        ["train", "small", "--out", str(run.folder), "--data", images],
-        ["evaluate", str(run.folder)],
-        ["sample", str(run.folder)],
-    ):
-        code, said = run_cli(capsys, *command)
-        assert code == 2 and message in said and len(said.strip().splitlines()) == 1, said
-
-
-def test_an_archive_is_no_array_of_samples(tmp_path, images, capsys):
-    code, said = run_cli(capsys, "evaluate", images)
-    assert code == 2 and "cannot be read as a plain .npy array: save it anew with numpy.save" in said
+    assert record_of(run)["legs"][0]["commit"] == ""
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -407,34 +370,84 @@ def test_a_record_of_before_a_rule_was_known_goes_on(tmp_path, images):
     record = json.loads((run.folder / "run.json").read_text())
     del record["recipe"]["average"], record["recipe"]["rules"]["fresh_masks"]
     (run.folder / "run.json").write_text(json.dumps(record))
-    assert runs.train(plain, tmp_path / "run", epochs=2, data=images).record["epochs"] == 2
-    record["recipe"]["rules"]["average"] = 0.9  # where it once stood
-    (run.folder / "run.json").write_text(json.dumps(record))
-    assert runs.Run(run.folder).recipe.average == 0.9
+    assert record_of(runs.train(SMALL, tmp_path / "run", epochs=2, data=images))["epochs"] == 2
 
 
-@pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is MNIST's
-def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(runs, "N_SAMPLES", 300)
+@pytest.mark.filterwarnings("ignore:best sigma")  # the fine grids are for real images
+@pytest.mark.parametrize("kind", KINDS)
+def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, levels, few_samples, kind):
+    recipe, data = KINDS[kind], datasets.load(levels)
+    run = runs.train(recipe, tmp_path / "run", epochs=1, data=levels)
+    result, kept = runs.evaluate(run.folder), runs.Run(run.folder)
+    assert record_of(run)["evaluation"] == result and (result["samples"], result["seed"]) == (300, 2014)
+    samples = kept.samples(300, seed=2014)
+    valid, test = as_seen(data.valid[:1000], recipe.contrast), as_seen(data.test, recipe.contrast)
+    for grid, sigmas in sigmas_of(recipe.contrast).items():
+        best = max(sigmas, key=lambda sigma: by_definition(samples, valid, sigma).mean())
+        points = by_definition(samples, test, best)
+        assert result[grid]["sigma"] == pytest.approx(best)
+        expected = points.mean(), points.std() / np.sqrt(40)
+        assert (result[grid]["mean"], result[grid]["standard_error"]) == pytest.approx(expected, rel=1e-4)
+        assert kept.score(grid) == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_allclose(kept.log_likelihood[grid], points, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
+def test_anybodys_samples_are_scored_as_they_are_by_1000_validation_images(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    pattern = 0.5 * rng.random((28, 28))  # no mirror image of itself
+    samples, valid, test = (
+        np.clip(pattern + 0.25 + spread * rng.standard_normal((n, 28, 28)), 0, 1).astype(np.float32)
+        for n, spread in ((12, 0.05), (1010, 0.2), (15, 0.1))
+    )
+    valid[1000:] = rng.random((10, 28, 28)) > 0.5
+    parts = [torch.from_numpy(x).flatten(1) for x in (samples, valid, test)]
+    ours = datasets.Dataset("mnist", "ours", *parts, (28, 28), True, "mnist")
+    monkeypatch.setattr(datasets, "mnist", lambda: ours)
+    np.save(tmp_path / "theirs.npy", samples)
+    result = runs.evaluate_samples(tmp_path / "theirs.npy")
+    for grid, sigmas in sigmas_of(0.0).items():
+        scores = [by_definition(parts[0], parts[1][:1000].numpy(), sigma).mean() for sigma in sigmas]
+        best = sigmas[np.argmax(scores)]
+        points = by_definition(parts[0], parts[2].numpy(), best)
+        assert result[grid]["sigma"] == pytest.approx(best)
+        assert result[grid]["mean"] == pytest.approx(points.mean(), abs=1e-2)
+    assert result["samples"] == 12
+
+
+def test_a_run_is_not_scored_on_other_data_than_it_was_trained_on(tmp_path, images):
     run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
-    result = runs.evaluate(run.folder)
-    data = datasets.load(images)
-    samples = runs.Run(run.folder).samples(300).double().numpy()
+    np.savez(images, x_train=np.random.default_rng(1).random((200, 4, 4)))
+    with pytest.raises(
+        ValueError, match=r"was trained on .*images\.npz, found .*images\.npz: set GANSRC_DATA"
+    ):
+        runs.evaluate(run.folder)
+    assert "evaluation" not in record_of(run)
 
-    def mean(x: torch.Tensor, sigma: float) -> np.ndarray:
-        exponent = -cdist(x.double().numpy(), samples, "sqeuclidean") / (2 * sigma**2)
-        return logsumexp(exponent, axis=1) - np.log(300) - 16 * np.log(sigma * np.sqrt(2 * np.pi))
 
-    sigmas = np.logspace(-1, 0, 10)
-    best = max(sigmas, key=lambda sigma: mean(data.valid, sigma).mean())
-    points = mean(data.test, best)
-    assert result["original"]["sigma"] == pytest.approx(best)
-    assert result["original"]["mean"] == pytest.approx(points.mean(), abs=1e-3)
-    assert result["original"]["standard_error"] == pytest.approx(points.std() / np.sqrt(40), rel=0.02)
-    kept = runs.Run(run.folder)
-    assert kept.score() == pytest.approx((points.mean(), points.std() / np.sqrt(40)), rel=1e-3)
-    np.testing.assert_allclose(kept.log_likelihood["original"], points, atol=1e-2)
-    assert kept.record["evaluation"]["samples"] == 300
+@pytest.mark.parametrize("kind", ["plain", "averaged"])
+def test_an_altered_generator_draws_nothing(tmp_path, images, kind):
+    run = runs.train(KINDS[kind], tmp_path / "run", epochs=1, data=images)
+    name = "average.safetensors" if kind == "averaged" else "generator.safetensors"
+    file = run.folder / record_of(run)["checkpoint"]["folder"] / name
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1  # of a weight
+    file.write_bytes(content)
+    for draw in (run.generator, run.walk, lambda: run.samples(3), lambda: runs.evaluate(run.folder)):
+        with pytest.raises(ValueError, match=f"{name} is corrupt .*: restore it, or train anew"):
+            draw()
+
+
+def test_a_walk_goes_in_even_steps_along_straight_lines_between_codes():
+    noise = Uniform(torch.ones(3), 2 * torch.ones(3))
+    codes = runs.walk(nn.Identity(), noise).double().numpy()  # what a net that changes nothing draws
+    assert codes.shape == (5, 12, 3) and codes.min() >= 1 and codes.max() <= 2
+    step = (codes[:, -1] - codes[:, 0]) / 11
+    np.testing.assert_allclose(np.diff(codes, axis=1), np.repeat(step[:, None], 11, axis=1), atol=1e-6)
+    ends = codes[:, [0, -1]].reshape(10, 3)
+    assert len(np.unique(ends)) == 30  # each a draw of its own
+    run_again = runs.walk(nn.Identity(), noise)
+    np.testing.assert_array_equal(run_again, codes)
 
 
 def test_bad_folders_and_options_change_nothing(tmp_path, images):
@@ -453,7 +466,7 @@ def test_bad_folders_and_options_change_nothing(tmp_path, images):
         runs.train(SMALL, out, epochs=2, data=str(other))
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
-    file = out / run.record["checkpoint"]["folder"] / "momentum.safetensors"
+    file = out / record_of(run)["checkpoint"]["folder"] / "momentum.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match="momentum.safetensors is corrupt .*restore it, or train anew"):
         runs.train(SMALL, out, epochs=2, data=images)
@@ -463,86 +476,3 @@ def test_bad_folders_and_options_change_nothing(tmp_path, images):
     (out / "run.json").write_text("{")
     with pytest.raises(ValueError, match="run.json cannot be read"):
         runs.train(SMALL, out, epochs=2, data=images)
-
-
-def run_cli(capsys, *arguments: str) -> tuple[int, str]:
-    code = main(list(arguments))
-    return code, capsys.readouterr().err.strip()
-
-
-def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys, monkeypatch):
-    taken = tmp_path / "taken"
-    taken.mkdir()
-    (taken / "thesis.txt").write_text("years of work")
-    cases = [
-        (["train", "mnits", "--out", str(tmp_path / "a")], "unknown recipe 'mnits'"),
-        (["train", "mnist", "--out", str(taken)], "is not empty and holds no run: choose another --out"),
-        (["train", "mnist", "--out", images], "is a file: choose another --out"),
-        (["train", "mnist", "--out", "/proc/none"], "cannot write to /proc/none"),
-        (["train", "mnist", "--out", str(tmp_path / "a"), "--device", "tpux"], "unknown device 'tpux'"),
-        (["train", "mnist", "--out", str(tmp_path / "a"), "--data", "absent.npz"], "no data file absent.npz"),
-        (
-            ["train", "mnist", "--out", str(tmp_path / "a"), "--seeds", "0"],
-            "--seeds must be at least 1, got 0",
-        ),
-        (["evaluate", str(taken)], "holds no run.json: give the folder of a run"),
-        (["sample", str(taken)], "holds no run.json"),
-        (["sample", str(taken), "-n", "0"], "-n must be at least 1, got 0"),
-        (["runs", str(tmp_path / "absent")], "no folder"),
-    ]
-    if not torch.cuda.is_available():
-        cases += [
-            (["train", "mnist", "--out", str(tmp_path / "a"), "--device", "cuda"], "'cuda' is not available")
-        ]
-    for arguments, message in cases:
-        code, said = run_cli(capsys, *arguments)
-        assert code == 2 and message in said and "\n" not in said, (arguments, said)
-    assert (taken / "thesis.txt").read_text() == "years of work"
-    for content, message in (
-        (np.zeros((3, 784)), "n >= 10"),
-        (np.full((20, 784), 3.0), "must lie in [0, 1]"),
-    ):
-        np.save(tmp_path / "samples.npy", content)
-        code, said = run_cli(capsys, "evaluate", str(tmp_path / "samples.npy"))
-        assert code == 2 and message in said and "\n" not in said
-    (tmp_path / "samples.npy").write_bytes(b"no array")
-    code, said = run_cli(capsys, "evaluate", str(tmp_path / "samples.npy"))
-    assert code == 2 and "cannot be read as a plain .npy" in said and "\n" not in said
-
-
-def test_a_list_whose_reader_has_gone_ends_quietly():
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [sys.executable, "-c", "from gansrc.cli import main; raise SystemExit(main(['runs']))"]
-    root = Path(__file__).parents[1]
-    ended = subprocess.run(command, cwd=root, stdout=writer, stderr=subprocess.PIPE, check=False)
-    os.close(writer)
-    assert (ended.returncode, ended.stderr) == (0, b"")
-
-
-@pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is MNIST's
-def test_the_command_line_from_training_to_samples(tmp_path, images, capsys, monkeypatch):
-    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
-    monkeypatch.setattr(runs, "N_SAMPLES", 100)
-    out = str(tmp_path / "all" / "run")
-    assert main(["train", "small", "--out", out, "--epochs", "1", "--data", images]) == 0
-    assert main(["evaluate", out]) == 0
-    assert main(["sample", out, "-n", "30"]) == 0
-    assert np.load(Path(out) / "samples.npy").shape == (30, 4, 4)
-    assert main(["runs", str(tmp_path / "all")]) == 0
-    said = capsys.readouterr().out
-    assert "test log-likelihood, original sigma grid" in said and "nats" in said
-    assert (
-        main(["train", "small", "--out", out, "--epochs", "1", "--data", images]) == 0
-    )  # nothing left to do
-    shutil.rmtree(Path(out) / runs.Run(Path(out)).record["checkpoint"]["folder"])
-    code, said = run_cli(capsys, "sample", out)
-    assert code == 2 and "this record keeps no generator" in said
-
-
-def test_version(capsys):
-    import gansrc
-
-    with pytest.raises(SystemExit) as stop:
-        main(["--version"])
-    assert stop.value.code == 0 and capsys.readouterr().out.strip() == f"gansrc {gansrc.__version__}"

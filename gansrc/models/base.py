@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gansrc.datasets import Dataset, of
+from gansrc.devices import summing
 from gansrc.model import OURS, Model, Recipe, Sampler, Source, State
 from gansrc.streams import batch_indices, drawing_from
 
@@ -81,7 +82,7 @@ class MinibatchModel(nn.Module, Model):
         if len(data) < size:
             raise ValueError(f"batch_size {size} needs as many examples, got {len(data)}")
         indices = batch_indices(len(data), size, self.rng.initial_seed(), self.updates, data.device)
-        total = torch.zeros((), device=data.device)
+        total = torch.zeros((), dtype=summing(data.device), device=data.device)
         self.train()
         with drawing_from(self.rng):
             for _ in range(updates):

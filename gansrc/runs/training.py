@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gansrc import datasets, parzen
-from gansrc.cuda import tensor_float_32
+from gansrc.devices import tensor_float_32
 from gansrc.datasets import Dataset
 from gansrc.model import Model, Recipe
 from gansrc.mosaics import save_grid

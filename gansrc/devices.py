@@ -1,4 +1,4 @@
-"""What makes an update quick on a CUDA device: captured and replayed as a graph, with TF32 products."""
+"""What differs between devices: updates captured as graphs on CUDA, TF32 products, sums in float64."""
 
 from __future__ import annotations
 
@@ -81,3 +81,8 @@ def tensor_float_32() -> Iterator[None]:
         yield
     finally:
         switch.fp32_precision = before
+
+
+def summing(device: torch.device) -> torch.dtype:
+    """The type that reports of many updates are summed in: float64, which MPS lacks."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -1,0 +1,197 @@
+"""The command line: what it prints, whom it listens to, and every bad input as one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from test_runs import SMALL, everything, record_of
+
+from gansrc import recipes, runs
+from gansrc.cli import main
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """Small nets, and few samples to score them by."""
+    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
+    monkeypatch.setattr(runs, "N_SAMPLES", 100)
+
+
+def run_cli(capsys, *arguments: str) -> tuple[int, str]:
+    code = main(list(arguments))
+    return code, capsys.readouterr().err.strip()
+
+
+@pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is MNIST's
+def test_the_command_line_from_training_to_samples(tmp_path, levels, small, capsys):
+    out = tmp_path / "all" / "run"
+    train = ["train", "small", "--out", str(out), "--epochs", "1", "--data", levels]
+    assert main(train) == 0
+    assert main(["runs", str(out.parent)]) == 0
+    listed = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"run +seed 0 +20 updates  not evaluated", listed)
+    assert main(["evaluate", str(out)]) == 0
+    scores, said = record_of(runs.Run(out))["evaluation"], capsys.readouterr().out
+    assert len({f"{scores[grid]['mean']:.1f}" for grid in ("original", "fine")}) == 2
+    assert said.splitlines() == [
+        f"test log-likelihood, {grid} sigma grid: {scores[grid]['mean']:.1f} ±"
+        f" {scores[grid]['standard_error']:.1f} nats (sigma {scores[grid]['sigma']:.3f}, 100 samples)"
+        for grid in ("original", "fine")
+    ]
+    assert main(["runs", str(out.parent)]) == 0
+    assert f" {scores['original']['mean']:.1f} ± " in capsys.readouterr().out
+    assert main(["sample", str(out), "-n", "30", "--seed", "6"]) == 0
+    drawn = np.load(out / "samples.npy")
+    assert np.array_equal(drawn, runs.Run(out).samples(30, seed=6).numpy().reshape(30, 4, 4))
+    before = record_of(runs.Run(out))
+    assert main(train) == 0 and record_of(runs.Run(out)) == before  # nothing left to do
+    shutil.rmtree(out / before["checkpoint"]["folder"])
+    code, said = run_cli(capsys, "sample", str(out))
+    assert code == 2 and "this record keeps no generator" in said
+
+
+def test_seeds_begin_at_the_seed_that_is_given(tmp_path, images, small):
+    options = ["--out", str(tmp_path / "run"), "--epochs", "1", "--data", images]
+    assert main(["train", "small", "--seed", "5", "--seeds", "2", *options]) == 0
+    assert sorted(tmp_path.glob("run*")) == [tmp_path / "run-seed-5", tmp_path / "run-seed-6"]
+    assert [record_of(run)["seed"] for run in runs.recorded(tmp_path)] == [5, 6]
+    assert main(["train", "small", "--seed", "5", *options]) == 0
+    one, other = (runs.Run(tmp_path / name) for name in ("run", "run-seed-5"))
+    assert record_of(one)["seed"] == 5
+    assert (everything(one) - everything(other)).abs().max() < 1e-5
+
+
+def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis.txt").write_text("years of work")
+    cases = [
+        (["train", "mnits", "--out", str(tmp_path / "a")], "unknown recipe 'mnits'"),
+        (["train", "mnist", "--out", str(taken)], "is not empty and holds no run: choose another --out"),
+        (["train", "mnist", "--out", images], "is a file: choose another --out"),
+        (["train", "mnist", "--out", "/proc/none"], "cannot write to /proc/none"),
+        (["train", "mnist", "--out", str(tmp_path / "a"), "--device", "tpux"], "unknown device 'tpux'"),
+        (["train", "mnist", "--out", str(tmp_path / "a"), "--data", "absent.npz"], "no data file absent.npz"),
+        (
+            ["train", "mnist", "--out", str(tmp_path / "a"), "--seeds", "0"],
+            "--seeds must be at least 1, got 0",
+        ),
+        (["evaluate", str(taken)], "holds no run.json: give the folder of a run"),
+        (["sample", str(taken)], "holds no run.json"),
+        (["sample", str(taken), "-n", "0"], "-n must be at least 1, got 0"),
+        (["runs", str(tmp_path / "absent")], "no folder"),
+    ]
+    if not torch.cuda.is_available():
+        cases += [
+            (["train", "mnist", "--out", str(tmp_path / "a"), "--device", "cuda"], "'cuda' is not available")
+        ]
+    for arguments, message in cases:
+        code, said = run_cli(capsys, *arguments)
+        assert code == 2 and message in said and "\n" not in said, (arguments, said)
+    assert (taken / "thesis.txt").read_text() == "years of work"
+    for content, message in (
+        (np.zeros((3, 784)), "n >= 10"),
+        (np.full((20, 784), 3.0), "must lie in [0, 1]"),
+    ):
+        np.save(tmp_path / "samples.npy", content)
+        code, said = run_cli(capsys, "evaluate", str(tmp_path / "samples.npy"))
+        assert code == 2 and message in said and "\n" not in said
+    (tmp_path / "samples.npy").write_bytes(b"no array")
+    code, said = run_cli(capsys, "evaluate", str(tmp_path / "samples.npy"))
+    assert code == 2 and "cannot be read as a plain .npy" in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: {}, "run.json is no record of a run"),
+        (lambda record: [], "run.json is no record of a run"),
+        (lambda record: record | {"recipe": record["recipe"] | {"wings": 2}}, "of another version of gansrc"),
+        (lambda record: record | {"recipe": {"model": "Oracle"}}, "of another version of gansrc"),
+    ],
+)
+def test_a_record_that_cannot_be_understood_is_told(tmp_path, images, small, capsys, change, message):
+    run = runs.train(SMALL, tmp_path / "runs" / "run", epochs=1, data=images)
+    file = run.folder / "run.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    for command in (
+        ["train", "small", "--out", str(run.folder), "--data", images],
+        ["evaluate", str(run.folder)],
+        ["sample", str(run.folder)],
+    ):
+        code, said = run_cli(capsys, *command)
+        assert code == 2 and message in said and len(said.strip().splitlines()) == 1, said
+
+
+def test_an_archive_is_no_array_of_samples(tmp_path, images, capsys):
+    code, said = run_cli(capsys, "evaluate", images)
+    assert code == 2 and "cannot be read as a plain .npy array: save it anew with numpy.save" in said
+
+
+def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, small, capsys, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(runs.Game, "_play", full)
+    monkeypatch.setattr(runs, "_device", lambda name: torch.device("cpu"))
+    command = ["train", "small", "--out", str(tmp_path / "run"), "--data", images, "--device", "cuda"]
+    code, said = run_cli(capsys, *command)
+    assert (
+        code == 2 and "the memory of cuda does not suffice: train into a new folder on --device cpu" in said
+    )
+    code, said = run_cli(capsys, *command, "--seeds", "3")
+    assert code == 2 and said.splitlines()[-1].endswith("does not suffice: lower --seeds, 3 now")
+
+    def full_of_data(*_):
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 18.13 GB)")
+
+    monkeypatch.setattr(runs._Material, "load", full_of_data)
+    code, said = run_cli(capsys, *command)
+    assert code == 2 and "the memory of cuda does not suffice" in said
+
+
+def test_a_run_is_not_trained_or_scored_twice_at_once(tmp_path, images, small, capsys):
+    out = str(tmp_path / "run")
+    train = ["train", "small", "--out", out, "--data", images, "--epochs", "1"]
+    assert run_cli(capsys, *train)[0] == 0
+    with FileLock(tmp_path / "run" / ".lock"):
+        for command in (train, ["evaluate", out]):
+            code, said = run_cli(capsys, *command)
+            assert code == 2 and f"{out} is in use, it is trained or scored right now" in said
+    assert run_cli(capsys, "evaluate", out)[0] == 0
+
+
+def test_a_full_disk_is_told_and_costs_nothing(tmp_path, images, small, capsys, monkeypatch):
+    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
+
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "save_file", full)
+        command = ["train", "small", "--out", str(run.folder), "--data", images, "--epochs", "2"]
+        code, said = run_cli(capsys, *command)
+    assert code == 2 and "No space left on device): make room, and go on" in said.splitlines()[-1]
+    assert torch.equal(everything(runs.Run(run.folder)), everything(run))
+    assert record_of(runs.train(SMALL, run.folder, epochs=2, data=images))["updates"] == 40
+
+
+def test_a_list_whose_reader_has_gone_ends_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", "from gansrc.cli import main; raise SystemExit(main(['runs']))"]
+    root = Path(__file__).parents[1]
+    ended = subprocess.run(command, cwd=root, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
