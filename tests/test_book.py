@@ -293,6 +293,132 @@ def extension(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
+@pytest.mark.parametrize(
+    ("cell", "modules"),
+    [
+        ("from gansrc.models.red import RED", "models.red models.base"),
+        ("from gansrc.models import BLUE, Base", "models.blue models.base"),  # handed on by the package
+        ("from gansrc import models as m\nm.red.RED", "models.red models.base"),
+        ("import gansrc.models\ngansrc.models.RED\ngansrc.cli", "models.red models.base cli"),
+        ("from gansrc import models\nmodels.BOTH", "models models.red models.blue models.base"),
+        ("from gansrc import models\nprint(models)", "models models.red models.blue models.base"),
+        ("from gansrc.models import *", "models models.red models.blue models.base"),
+        ("from gansrc.models import late", "models models.red models.blue models.base"),
+        ("def f():\n    if True:\n        import gansrc.cli as x", "cli"),
+        ("import gansrc, torch\nprint(gansrc.__version__, gansrc.__file__)", ""),
+        ("from gansrc.lazy import Kind", "lazy.kind"),  # found where it is defined
+        ("%matplotlib inline\n!ls\nfrom gansrc import cli\n'gansrc.claims'", "cli"),
+    ],
+)
+def test_of_the_package_a_chapter_depends_on_what_it_uses(
+    tmp_path: Path, extension: Callable[[str], ModuleType], cell: str, modules: str
+) -> None:
+    write_package(tmp_path)
+    (tmp_path / "gansrc/models/__init__.py").write_text(
+        PACKAGE["gansrc/models/__init__.py"] + "BOTH = RED, BLUE\n"
+    )
+    (tmp_path / "gansrc/lazy").mkdir()
+    (tmp_path / "gansrc/lazy/__init__.py").write_text("def __getattr__(name): ...\n")
+    (tmp_path / "gansrc/lazy/kind.py").write_text("class Kind: ...\n")
+    found = extension("chapter_inputs").Repository(tmp_path).inputs(["1 + 1", cell]).modules
+    assert found - {"gansrc"} == {f"gansrc.{name}" for name in modules.split()}
+    assert ("gansrc" in found) == ("__version__" in cell)
+
+
+@pytest.mark.parametrize(
+    ("cell", "records"),
+    [
+        ('Run("../runs/red")', "red"),
+        ('[Path("../runs") / name for name in ("red", "red-2")]', "red red-2"),
+        ('Path("../runs").glob("red*")', "red red-2"),
+        ('[Path(f"../runs/red-{seed}") for seed in range(3)]', "red-2"),
+        ('[Path("../runs") / ("red-" + seed) for seed in "123"]', "red-2"),
+        ('[Path("../runs", "red-{}".format(seed)) for seed in "123"]', "red-2"),
+        ('recorded = Run("../runs/red")', "red"),
+        ("runs.recorded()", "red red-2 blue"),
+        ('sorted(Path("../runs").iterdir())', "red red-2 blue"),
+        ('Path("../runs").glob("*/run.json")', "red red-2 blue"),
+        ('[Run(Path("../runs") / name) for name in names]', "red red-2 blue"),
+        ('[Run(Path("../runs") / f"{colour}-{seed}") for seed in "123"]', "red red-2 blue"),
+        ('print(f"{colour}, {name}", "**", f"{a}**{b}-{c}")  # red', ""),
+        ('"""red"""', ""),
+    ],
+)
+def test_a_chapter_depends_on_the_records_that_it_names(
+    tmp_path: Path, extension: Callable[[str], ModuleType], cell: str, records: str
+) -> None:
+    for name in ("red", "red-2", "blue"):
+        (tmp_path / "book" / "runs" / name).mkdir(parents=True)
+    found = extension("chapter_inputs").Repository(tmp_path).inputs([cell]).records
+    assert found == set(records.split())
+
+
+def test_a_record_brings_the_module_of_its_model(
+    tmp_path: Path, extension: Callable[[str], ModuleType]
+) -> None:
+    write_package(tmp_path)
+    (tmp_path / "book/runs/red-mnist/run.json").write_text('{"recipe": {"model": "Base"}}')
+    repository = extension("chapter_inputs").Repository(tmp_path)
+    assert repository.inputs(['Run("runs/red-mnist")']).modules == {"gansrc.models.base"}
+    assert repository.inputs(['Run("runs/blue-lfw")']).modules == set()
+
+
+@pytest.mark.parametrize(
+    ("cell", "data"),
+    [
+        ('datasets.at_hand("faces")', "faces"),
+        ("datasets.mnist(); recipes.CIFAR10_FC", "mnist cifar10"),
+        ("halfway, tfds = 1, 2", ""),
+    ],
+)
+def test_a_chapter_depends_on_the_data_sets_that_it_names(
+    tmp_path: Path, extension: Callable[[str], ModuleType], cell: str, data: str
+) -> None:
+    write_package(tmp_path)
+    repository = extension("chapter_inputs").Repository(tmp_path)
+    assert repository.inputs(["from gansrc import datasets", cell]).data == set(data.split())
+    assert repository.inputs([cell]).data == set()  # which cannot load any
+
+
+def test_the_key_is_that_of_the_inputs_and_of_nothing_else(
+    tmp_path: Path, extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path / "data"))
+    write_package(tmp_path)
+    (tmp_path / "data").mkdir()
+    cells = ["from gansrc import datasets, models", 'models.RED, "runs/red-mnist", "faces"']
+
+    def key() -> str:
+        repository = extension("chapter_inputs").Repository(tmp_path)
+        return repository.key(repository.inputs(cells))
+
+    keys = [key()]
+    for name in (
+        "gansrc/models/base.py", "gansrc/models/red.py", "book/runs/red-mnist/history.csv", "data/lfw.npz",
+        "data/TFD_48x48.mat", "constraints.txt",
+    ):  # fmt: skip
+        (tmp_path / name).write_text("RED = Base = 2")
+        keys.append(key())
+    assert len(set(keys)) == 7
+    (tmp_path / "book/runs/red-mnist/checkpoint-7").mkdir()
+    for name in (
+        "book/index.md", "gansrc/cli.py", "gansrc/red.pyc", "gansrc/models/blue.py", "data/cifar10.npz",
+        "book/runs/blue-lfw/history.csv", "book/runs/red-mnist/checkpoint-7/net",
+    ):  # fmt: skip
+        (tmp_path / name).write_text("3")
+    (tmp_path / "gansrc/models/red.py").write_text('"""Red."""\n\nRED = Base = 2  # twice\n"""So."""\n')
+    assert key() == keys[-1]
+
+
+def test_a_data_folder_below_ones_own_folder_has_a_full_name(
+    extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANSRC_DATA", "~/pictures")
+    monkeypatch.setenv("JUPYTER_PATH", "")
+    extension("execution_key").prepare(None, None)
+    assert os.environ["GANSRC_DATA"] == str(Path.home() / "pictures")
+
+
 def test_scientific_notation_is_written_out(extension: Callable[[str], ModuleType]) -> None:
     powers = extension("book_claims").powers
     written = powers("2.2e-16, 1e+03, 0.0e+00, page3").replace("\N{NO-BREAK SPACE}", " ")

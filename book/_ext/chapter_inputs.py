@@ -135,7 +135,7 @@ class Repository:
         functions = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
         called = {getattr(node, "attr", getattr(node, "id", "")) for node in functions}
         parts = {part for text in _strings(tree) for part in text.split("/")}
-        patterns = [part.replace(HOLE, "*") for part in parts if part.strip(HOLE)]
+        patterns = [part.replace(HOLE, "*") for part in parts if part == "*" or re.search(r"\w", part)]
         found = {name for name in self.records if any(fnmatchcase(name, p) for p in patterns)}
         return set(self.records) if called & LISTING or ("runs" in parts and not found) else found
 
