@@ -297,7 +297,7 @@ def extension(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     ("cell", "modules"),
     [
         ("from gansrc.models.red import RED", "models.red models.base"),
-        ("from gansrc.models import BLUE, Base", "models.blue models.base"),  # handed on by the package
+        ("from gansrc.models import BLUE", "models.blue models.base"),  # handed on by the package
         ("from gansrc import models as m\nm.red.RED", "models.red models.base"),
         ("import gansrc.models\ngansrc.models.RED\ngansrc.cli", "models.red models.base cli"),
         ("from gansrc import models\nmodels.BOTH", "models models.red models.blue models.base"),
@@ -337,7 +337,7 @@ def test_of_the_package_a_chapter_depends_on_what_it_uses(
         ('recorded = Run("../runs/red")', "red"),
         ("runs.recorded()", "red red-2 blue"),
         ('sorted(Path("../runs").iterdir())', "red red-2 blue"),
-        ('Path("../runs").glob("*/run.json")', "red red-2 blue"),
+        ('Run("../runs/red"), Path("../runs").glob("*/run.json")', "red red-2 blue"),
         ('[Run(Path("../runs") / name) for name in names]', "red red-2 blue"),
         ('[Run(Path("../runs") / f"{colour}-{seed}") for seed in "123"]', "red red-2 blue"),
         ('print(f"{colour}, {name}", "**", f"{a}**{b}-{c}")  # red', ""),
