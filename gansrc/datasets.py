@@ -33,7 +33,15 @@ CIFAR10_SHA256 = {
     "x_test": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
 }
 """SHA-256 of the pixel bytes, image by image and row by row, of the 50,000 + 10,000 (Krizhevsky, 2009)."""
-TFD_FILE = "TFD_48x48.mat"
+TFD_FILE, LFW_FILE, CIFAR10_FILE = "TFD_48x48.mat", "lfw.npz", "cifar10.npz"
+FILES = {
+    "mnist": ("MNIST/raw",),
+    "tfd": (TFD_FILE,),
+    "lfw": (LFW_FILE, "lfw_home/lfw_funneled"),
+    "faces": (TFD_FILE, LFW_FILE, "lfw_home/lfw_funneled"),
+    "cifar10": (CIFAR10_FILE, "cifar-10-batches-py"),
+}
+"""Where a data set lies in the data folder: in any of these files, or folders that a download leaves."""
 LFW_IMAGES = 13_233
 UNREADABLE = (
     ValueError, TypeError, OSError, EOFError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error
@@ -226,7 +234,7 @@ def lfw() -> Dataset:
     (`images` (n, 48, 48) uint8 and `names` (n,), the person), or fetched by scikit-learn, whose pictures are
     aligned otherwise. Raises ValueError or OSError.
     """
-    file = root() / "lfw.npz"
+    file = root() / LFW_FILE
     if file.exists():
         cure = "delete it and run again, and scikit-learn fetches the set"
         content = _read(file, ("images", "names"), cure)
@@ -267,7 +275,7 @@ def _fetched_lfw() -> tuple[np.ndarray, np.ndarray]:
             )
     except OSError as error:
         raise ConnectionError(
-            f"no {TFD_FILE} or lfw.npz in {root()}, and Labeled Faces in the Wild could not be downloaded"
+            f"no {TFD_FILE} or {LFW_FILE} in {root()}, and Labeled Faces in the Wild could not be downloaded"
         ) from error
     if len(people.images) != LFW_IMAGES:  # scikit-learn takes up what a stopped download has left
         folder = root() / "lfw_home"
@@ -285,7 +293,7 @@ def cifar10() -> Dataset:
     uint8, n x 32 x 32 x 3), or downloaded there by torchvision; checked against the original's checksums.
     Raises ValueError or OSError.
     """
-    file = root() / "cifar10.npz"
+    file = root() / CIFAR10_FILE
     cure = "delete it and run again to download the set afresh"
     parts = _read(file, ("x_train", "x_test"), cure) if file.exists() else _torchvision_cifar10()
     for part, sha256 in CIFAR10_SHA256.items():

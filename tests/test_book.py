@@ -1,13 +1,16 @@
-"""The book's own extensions, on a book of three pages that is built with the real configuration."""
+"""The book's own extensions, on a book of five pages that is built with the real configuration."""
 
 from __future__ import annotations
 
 import html
-import importlib.util
+import importlib
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -54,7 +57,50 @@ CLAIMS = """
 - {id: T3, page: chapter, paper: "$C(G)$", shown: "error {worst_error:.1e}",
    rule: "worst_error < 1e-12", holds: "It holds.", fails: "It fails."}
 """
-TOC = "{format: jb-book, root: book/index, chapters: [{file: book/chapter}, {file: book/claims}]}"
+COLOUR = """---
+jupytext: {text_representation: {extension: .md, format_name: myst}}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+# RED
+
+```{code-cell} ipython3
+import os
+from pathlib import Path
+print(os.environ["GANSRC_DATA"], Path("runs/red-mnist/run.json").read_text())
+```
+
+```{code-cell} ipython3
+def later():
+    from gansrc import datasets, models
+    return models.RED, datasets.load
+```
+"""
+BLUE = COLOUR.replace("RED", "BLUE").replace("red-mnist", "blue-lfw")
+PACKAGE = {
+    "gansrc/__init__.py": '__version__ = "1"\n',
+    "gansrc/cli.py": "one = 1\n",
+    "gansrc/claims.py": "def evidence(): ...\n",
+    "gansrc/datasets.py": "def load(name): ...\n",
+    "gansrc/models/__init__.py": """from gansrc.models.base import Base
+from gansrc.models.blue import BLUE
+from .red import RED
+""",
+    "gansrc/models/base.py": "class Base: ...\n",
+    "gansrc/models/red.py": "from gansrc.models.base import Base\nRED = 1\n",
+    "gansrc/models/blue.py": "from .base import Base\nBLUE = 1\n",
+}
+PAGES = "index", "chapter", "claims", "red", "blue"
+TOC = f"{{format: jb-book, root: book/index, chapters: [{', '.join(f'file: book/{p}' for p in PAGES[1:])}]}}"
+
+
+def write_package(folder: Path) -> None:
+    """A package of two models and a record of each."""
+    for name, text in PACKAGE.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    for name in ("red-mnist", "blue-lfw"):
+        (folder / "book" / "runs" / name).mkdir(parents=True)
+        (folder / "book" / "runs" / name / "run.json").write_text('{"recipe": {}, "epochs": 1}')
 
 
 class Book:
@@ -62,16 +108,19 @@ class Book:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.log = folder, ""
-        (folder / "gansrc").mkdir()
-        (folder / "book" / "runs").mkdir(parents=True)
+        write_package(folder)
         for name in ("_ext", "_static"):
             shutil.copytree(ROOT / "book" / name, folder / "book" / name)
         shutil.copy(ROOT / "_config.yml", folder)
+        (folder / "jupyter" / "kernels" / "python3").mkdir(parents=True)
+        kernel = {"argv": ["false"], "display_name": "Somebody else's", "language": "python"}
+        self.write("jupyter/kernels/python3/kernel.json", json.dumps(kernel))
         self.write("_toc.yml", TOC)
         self.write("book/references.bib", "")
-        self.write("gansrc/theory.py", "one = 1\n")
         self.write("book/index.md", PAGE)
         self.write("book/chapter.md", CHAPTER)
+        self.write("book/red.md", COLOUR)
+        self.write("book/blue.md", BLUE)
         self.write("book/claims.md", "# Claims\n\n```{claims}\n```\n")
         self.write("book/claims.yml", CLAIMS)
 
@@ -81,12 +130,17 @@ class Book:
     def build(self) -> int:
         program = Path(sys.executable).parent / "jupyter-book"
         command = [program, "build", "-W", "-n", "--keep-going", "."]
-        process = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
-        self.log = process.stdout + process.stderr
+        places = {"GANSRC_DATA": "data", "JUPYTER_PATH": str(self.folder / "jupyter")}
+        process = subprocess.run(
+            command, cwd=self.folder, env=os.environ | places, capture_output=True, text=True
+        )
+        self.log = re.sub(r"\x1b\[[\d;]*m", "", process.stdout + process.stderr)  # without colours
         return process.returncode
 
-    def executed(self) -> bool:
-        return "running chapters" in self.log
+    def executed(self) -> set[str]:
+        """The chapters that ran, of whatever fate."""
+        assert "Executed notebook" not in self.log  # by the reading, which is to find it in the cache
+        return set(re.findall(r"running chapters\.\.\. \[ *\d+%\] book/(\w+)", self.log))
 
     def text(self, page: str) -> str:
         source = (self.folder / "_build/html/book" / f"{page}.html").read_text(encoding="utf-8")
@@ -124,27 +178,55 @@ def test_figures_of_a_chapter_reach_the_other_pages(book: Book) -> None:
 
 
 def test_nothing_runs_twice(book: Book) -> None:
-    assert book.executed()
-    assert "Executed notebook" not in book.log  # by the reading, which found it in the cache
+    assert book.executed() == {"chapter", "red", "blue"}
     assert book.build() == 0
-    assert not book.executed()
+    assert book.executed() == set()
     assert "no targets are out of date" in book.log
 
 
-def test_a_change_of_the_package_runs_the_chapters_again(book: Book) -> None:
-    (old,) = (book.folder / "_build").glob(".jupyter_cache-*")
-    book.write("gansrc/theory.py", "one = 1.0\n")
+def test_kernels_know_the_data_folder_by_its_full_name(book: Book) -> None:
+    assert str(book.folder / "data") in book.text("red")
+
+
+def test_what_no_chapter_uses_runs_nothing(book: Book) -> None:
+    book.write("gansrc/cli.py", "one = 2\n")
+    book.write(
+        "gansrc/models/red.py", '"""Red."""\n' + PACKAGE["gansrc/models/red.py"] + '"""One."""  # once\n'
+    )
     assert book.build() == 0
-    assert book.executed()
-    (new,) = (book.folder / "_build").glob(".jupyter_cache-*")
-    assert old != new
+    assert "no targets are out of date" in book.log
+
+
+def test_a_models_file_runs_its_page_alone(book: Book) -> None:
+    book.write("gansrc/models/red.py", PACKAGE["gansrc/models/red.py"].replace("1", "2"))
+    assert book.build() == 0
+    assert book.executed() == {"red"}
+
+
+def test_a_data_set_that_comes_to_hand_runs_the_pages_that_use_it(book: Book) -> None:
+    (book.folder / "data").mkdir()
+    book.write("data/lfw.npz", "")
+    assert book.build() == 0
+    assert book.executed() == {"blue"}
+
+
+def test_a_record_runs_its_page_also_after_a_build_that_another_page_broke(book: Book) -> None:
+    book.write("book/runs/red-mnist/run.json", '{"recipe": {}, "epochs": 2}')
+    book.write("book/blue.md", BLUE.replace("import os\n", ""))
+    assert book.build() != 0  # before the red page was read, though it ran
+    book.write("book/blue.md", BLUE)
+    assert book.build() == 0
+    assert '"epochs": 2' in book.text("red")
+    assert book.build() == 0
+    assert book.executed() == set()
+    assert len(list((book.folder / "_build/.jupyter_cache/executed").iterdir())) == 3
 
 
 def test_a_page_that_is_edited_runs_nothing_again_and_keeps_its_figures(book: Book) -> None:
     book.write("book/chapter.md", CHAPTER + "\nOne more sentence.\n")
     book.write("book/index.md", PAGE + "\nOne more sentence.\n")
     assert book.build() == 0
-    assert not book.executed()
+    assert book.executed() == set()
     assert "1.25 × 10⁻¹⁶ is agrees ." in book.text("index")
 
 
@@ -204,35 +286,140 @@ def test_an_address_brings_the_buttons_that_need_one(book: Book) -> None:
         assert url in html.unescape(page)
 
 
-def extension(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "_ext" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def extension(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import an extension, as Sphinx does."""
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    return importlib.import_module
 
 
-def test_the_cache_is_keyed_on_package_runs_pins_and_data_and_on_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("cell", "modules"),
+    [
+        ("from gansrc.models.red import RED", "models.red models.base"),
+        ("from gansrc.models import BLUE", "models.blue models.base"),  # handed on by the package
+        ("from gansrc import models as m\nm.red.RED", "models.red models.base"),
+        ("import gansrc.models\ngansrc.models.RED\ngansrc.cli", "models.red models.base cli"),
+        ("from gansrc import models\nmodels.BOTH", "models models.red models.blue models.base"),
+        ("from gansrc import models\nprint(models)", "models models.red models.blue models.base"),
+        ("from gansrc.models import *", "models models.red models.blue models.base"),
+        ("from gansrc.models import late", "models models.red models.blue models.base"),
+        ("def f():\n    if True:\n        import gansrc.cli as x", "cli"),
+        ("import gansrc, torch\nprint(gansrc.__version__, gansrc.__file__)", ""),
+        ("from gansrc.lazy import Kind", "lazy.kind"),  # found where it is defined
+        ("%matplotlib inline\n!ls\nfrom gansrc import cli\n'gansrc.claims'", "cli"),
+    ],
+)
+def test_of_the_package_a_chapter_depends_on_what_it_uses(
+    tmp_path: Path, extension: Callable[[str], ModuleType], cell: str, modules: str
 ) -> None:
-    key = extension("execution_key").key
+    write_package(tmp_path)
+    (tmp_path / "gansrc/models/__init__.py").write_text(
+        PACKAGE["gansrc/models/__init__.py"] + "BOTH = RED, BLUE\n"
+    )
+    (tmp_path / "gansrc/lazy").mkdir()
+    (tmp_path / "gansrc/lazy/__init__.py").write_text("def __getattr__(name): ...\n")
+    (tmp_path / "gansrc/lazy/kind.py").write_text("class Kind: ...\n")
+    found = extension("chapter_inputs").Repository(tmp_path).inputs(["1 + 1", cell]).modules
+    assert found - {"gansrc"} == {f"gansrc.{name}" for name in modules.split()}
+    assert ("gansrc" in found) == ("__version__" in cell)
+
+
+@pytest.mark.parametrize(
+    ("cell", "records"),
+    [
+        ('Run("../runs/red")', "red"),
+        ('[Path("../runs") / name for name in ("red", "red-2")]', "red red-2"),
+        ('Path("../runs").glob("red*")', "red red-2"),
+        ('[Path(f"../runs/red-{seed}") for seed in range(3)]', "red-2"),
+        ('[Path("../runs") / ("red-" + seed) for seed in "123"]', "red-2"),
+        ('[Path("../runs", "red-{}".format(seed)) for seed in "123"]', "red-2"),
+        ('recorded = Run("../runs/red")', "red"),
+        ("runs.recorded()", "red red-2 blue"),
+        ('sorted(Path("../runs").iterdir())', "red red-2 blue"),
+        ('Run("../runs/red"), Path("../runs").glob("*/run.json")', "red red-2 blue"),
+        ('[Run(Path("../runs") / name) for name in names]', "red red-2 blue"),
+        ('[Run(Path("../runs") / f"{colour}-{seed}") for seed in "123"]', "red red-2 blue"),
+        ('print(f"{colour}, {name}", "**", f"{a}**{b}-{c}")  # red', ""),
+        ('"""red"""', ""),
+    ],
+)
+def test_a_chapter_depends_on_the_records_that_it_names(
+    tmp_path: Path, extension: Callable[[str], ModuleType], cell: str, records: str
+) -> None:
+    for name in ("red", "red-2", "blue"):
+        (tmp_path / "book" / "runs" / name).mkdir(parents=True)
+    found = extension("chapter_inputs").Repository(tmp_path).inputs([cell]).records
+    assert found == set(records.split())
+
+
+def test_a_record_brings_the_module_of_its_model(
+    tmp_path: Path, extension: Callable[[str], ModuleType]
+) -> None:
+    write_package(tmp_path)
+    (tmp_path / "book/runs/red-mnist/run.json").write_text('{"recipe": {"model": "Base"}}')
+    repository = extension("chapter_inputs").Repository(tmp_path)
+    assert repository.inputs(['Run("runs/red-mnist")']).modules == {"gansrc.models.base"}
+    assert repository.inputs(['Run("runs/blue-lfw")']).modules == set()
+
+
+@pytest.mark.parametrize(
+    ("cell", "data"),
+    [
+        ('datasets.at_hand("faces")', "faces"),
+        ("datasets.mnist(); recipes.CIFAR10_FC", "mnist cifar10"),
+        ("halfway, tfds = 1, 2", ""),
+    ],
+)
+def test_a_chapter_depends_on_the_data_sets_that_it_names(
+    tmp_path: Path, extension: Callable[[str], ModuleType], cell: str, data: str
+) -> None:
+    write_package(tmp_path)
+    repository = extension("chapter_inputs").Repository(tmp_path)
+    assert repository.inputs(["from gansrc import datasets", cell]).data == set(data.split())
+    assert repository.inputs([cell]).data == set()  # which cannot load any
+
+
+def test_the_key_is_that_of_the_inputs_and_of_nothing_else(
+    tmp_path: Path, extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GANSRC_DATA", str(tmp_path / "data"))
-    for folder in ("gansrc/deep", "book/runs/mnist/checkpoint-7"):
-        (tmp_path / folder).mkdir(parents=True)
-    keys = [key(tmp_path)]
-    for name in ("gansrc/a.py", "gansrc/deep/b.py", "book/runs/mnist/run.json", "constraints.txt"):
-        (tmp_path / name).write_text("1")
-        keys.append(key(tmp_path))
-    (tmp_path / "data" / "MNIST" / "raw").mkdir(parents=True)
-    keys.append(key(tmp_path))
-    (tmp_path / "data" / "lfw.npz").write_text("1")
-    keys.append(key(tmp_path))
+    write_package(tmp_path)
+    (tmp_path / "data").mkdir()
+    cells = ["from gansrc import datasets, models", 'models.RED, "runs/red-mnist", "faces"']
+
+    def key() -> str:
+        repository = extension("chapter_inputs").Repository(tmp_path)
+        return repository.key(repository.inputs(cells))
+
+    keys = [key()]
+    for name in (
+        "gansrc/models/base.py", "gansrc/models/red.py", "book/runs/red-mnist/history.csv", "data/lfw.npz",
+        "data/TFD_48x48.mat", "constraints.txt",
+    ):  # fmt: skip
+        (tmp_path / name).write_text("RED = Base = 2")
+        keys.append(key())
     assert len(set(keys)) == 7
-    for name in ("book/index.md", "gansrc/a.pyc", "book/runs/mnist/checkpoint-7/net", "README.md"):
-        (tmp_path / name).write_text("1")
-    assert key(tmp_path) == keys[-1]
+    (tmp_path / "book/runs/red-mnist/checkpoint-7").mkdir()
+    for name in (
+        "book/index.md", "gansrc/cli.py", "gansrc/red.pyc", "gansrc/models/blue.py", "data/cifar10.npz",
+        "book/runs/blue-lfw/history.csv", "book/runs/red-mnist/checkpoint-7/net",
+    ):  # fmt: skip
+        (tmp_path / name).write_text("3")
+    (tmp_path / "gansrc/models/red.py").write_text('"""Red."""\n\nRED = Base = 2  # twice\n"""So."""\n')
+    assert key() == keys[-1]
 
 
-def test_scientific_notation_is_written_out() -> None:
+def test_a_data_folder_below_ones_own_folder_has_a_full_name(
+    extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANSRC_DATA", "~/pictures")
+    monkeypatch.setenv("JUPYTER_PATH", "")
+    extension("execution_key").prepare(None, None)
+    assert os.environ["GANSRC_DATA"] == str(Path.home() / "pictures")
+
+
+def test_scientific_notation_is_written_out(extension: Callable[[str], ModuleType]) -> None:
     powers = extension("book_claims").powers
     written = powers("2.2e-16, 1e+03, 0.0e+00, page3").replace("\N{NO-BREAK SPACE}", " ")
     assert written == "2.2 × 10⁻¹⁶, 1 × 10³, 0, page3"

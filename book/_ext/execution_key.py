@@ -1,9 +1,8 @@
 """Execute a chapter again when what it runs on has changed, and only then.
 
-The cache of executed notebooks looks at a chapter's cells, and not at the package that they call. So the
-cache lies in a folder named after the contents of `gansrc`, of the recorded runs and of the pinned
-versions, and after which data sets are at hand, as pages leave things out without them. Where these change,
-the folder is a new one and the chapters run again. Where they do not, nothing runs.
+The cache of executed notebooks looks at a chapter's cells, and at nothing that they call or read. So with
+each chapter it keeps the key of that (`chapter_inputs`): where the key has changed the chapter leaves the
+cache, is read again and runs again.
 
 Pages are read one after the other. So that chapters do not run one after the other as well, those that are
 not in the cache run before, two at a time, each on half of the cores.
@@ -11,17 +10,20 @@ not in the cache run before, two at a time, each on half of the cores.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 
+from chapter_inputs import Repository
+from docutils import nodes
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
 from myst_nb.core.read import is_myst_markdown_notebook, myst_nb_reader_plugin
+from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -29,59 +31,62 @@ from sphinx.util.display import status_iterator
 
 from gansrc import datasets
 
-DATA = (
-    "MNIST/raw",
-    "TFD_48x48.mat",
-    "lfw.npz",
-    "lfw_home/lfw_funneled",
-    "cifar10.npz",
-    "cifar-10-batches-py",
-)
-"""Where data sets lie in the data folder."""
+KEY = "execution_key"
 
 
-def inputs(root: Path) -> Iterator[Path]:
-    """The files, other than its cells, that a chapter's output depends on, in a fixed order."""
-    yield from sorted((root / "gansrc").rglob("*.py"))
-    recorded = (path for path in (root / "book" / "runs").rglob("[!.]*") if path.is_file())
-    yield from sorted(path for path in recorded if "checkpoint" not in str(path.relative_to(root)))
-    if (pins := root / "constraints.txt").exists():
-        yield pins
+def prepare(app: Sphinx, config: Config) -> None:
+    """Let kernels, which run in the chapters' folders, find this environment's Python and the data folder."""
+    os.environ["GANSRC_DATA"] = str(datasets.root().expanduser().absolute())
+    folders = [str(Path(sys.prefix, "share", "jupyter")), os.environ.get("JUPYTER_PATH", "")]
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, folders))
 
 
-def key(root: Path) -> str:
-    """A name for the state of all inputs: 16 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path in inputs(root):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    digest.update(str([(datasets.root() / name).exists() for name in DATA]).encode())
-    return digest.hexdigest()
+def outdated(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Find the key of every chapter; return those that were last read with another one."""
+    repository = Repository(Path(app.srcdir))
+    env.execution_keys = {}
+    for docname in env.found_docs:
+        if notebook := chapter(env, docname):
+            cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+            with suppress(SyntaxError):  # which is reported where the cell runs
+                env.execution_keys[docname] = repository.key(repository.inputs(cells))
+    return [name for name, key in env.execution_keys.items() if env.metadata[name].get(KEY) != key]
 
 
-def choose_cache(app: Sphinx, config: Config) -> None:
-    """Point the notebook cache at the folder of this state, and remove those of other states."""
-    folder = Path(app.outdir).resolve().parent
-    cache = folder / f".jupyter_cache-{key(Path(app.srcdir))}"
-    config["nb_execution_cache_path"] = str(cache)
-    for stale in folder.glob(".jupyter_cache-*"):
-        if stale != cache:
-            shutil.rmtree(stale)
+def note_key(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep the key that a page was read with."""
+    if key := app.env.execution_keys.get(app.env.docname):
+        app.env.metadata[app.env.docname][KEY] = key
 
 
-def to_run(cache: JupyterCacheAbstract, paths: Iterator[Path]) -> Iterator[Path]:
-    """The chapters among `paths` that the cache does not have."""
-    for path in paths:
-        if is_myst_markdown_notebook(path.read_text(encoding="utf-8")):
-            try:
-                cache.match_cache_notebook(myst_nb_reader_plugin(str(path)))
-            except KeyError:
-                yield path
+def chapter(env: BuildEnvironment, docname: str) -> NotebookNode | None:
+    """The notebook of that name, None for a page without cells."""
+    path = Path(env.doc2path(docname))
+    return myst_nb_reader_plugin(str(path)) if is_myst_markdown_notebook(path.read_text("utf-8")) else None
 
 
-def run(path: Path, timeout: int) -> ExecutionResult:
-    notebook = myst_nb_reader_plugin(str(path))
-    return single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False)
+def drop_stale(cache: JupyterCacheAbstract, env: BuildEnvironment) -> Iterator[str]:
+    """Remove from the cache what no chapter needs as it is now; yield the chapters that are not there."""
+    kept = set()
+    for docname, key in env.execution_keys.items():
+        try:
+            record = cache.match_cache_notebook(chapter(env, docname))
+        except KeyError:
+            record = None
+        if record and record.data.get(KEY) == key:
+            kept.add(record.pk)
+        else:
+            yield docname
+    for record in cache.list_cache_records():
+        if record.pk not in kept:
+            cache.remove_cache(record.pk)
+
+
+def run(notebook: NotebookNode, folder: Path, timeout: int) -> ExecutionResult:
+    """Run a chapter in its folder."""
+    return single_nb_execution(notebook, cwd=str(folder), timeout=timeout, allow_errors=False)
 
 
 def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
@@ -89,22 +94,23 @@ def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
 
     One that fails is left out: it runs again when it is read, which is where its error is reported.
     """
-    cache = get_cache(app.config.nb_execution_cache_path)
-    paths = list(to_run(cache, (Path(env.doc2path(name)) for name in docnames)))
-    if not paths:
+    cache = get_cache(env.mystnb_config.execution_cache_path)
+    names = [name for name in drop_stale(cache, env) if name in docnames]
+    if not names:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     given = os.environ.get("OMP_NUM_THREADS")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // 2)))  # what the kernels inherit
     pool = ThreadPoolExecutor(2)
     try:
-        jobs = {pool.submit(run, path, app.config.nb_execution_timeout): path for path in paths}
-        names = {job: path.relative_to(app.srcdir).as_posix() for job, path in jobs.items()}
+        timeout, folder = app.config.nb_execution_timeout, Path(app.srcdir)
+        jobs = {pool.submit(run, chapter(env, name), (folder / name).parent, timeout): name for name in names}
         for job in status_iterator(
-            as_completed(jobs), "running chapters... ", length=len(jobs), stringify_func=names.get
+            as_completed(jobs), "running chapters... ", length=len(jobs), stringify_func=jobs.get
         ):
             if (result := job.result()).err is None:
-                uri, data = str(jobs[job]), {"execution_seconds": result.time}
+                uri = str(env.doc2path(jobs[job]))
+                data = {"execution_seconds": result.time, KEY: env.execution_keys[jobs[job]]}
                 cache.cache_notebook_bundle(
                     CacheBundleIn(result.nb, uri, data=data), check_validity=False, overwrite=True
                 )
@@ -115,6 +121,8 @@ def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("config-inited", choose_cache)
+    app.connect("config-inited", prepare)
+    app.connect("env-get-outdated", outdated)
     app.connect("env-before-read-docs", run_ahead)
+    app.connect("doctree-read", note_key)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
