@@ -74,8 +74,8 @@ def table(*lines: Sequence[object]) -> Any:
     from IPython.display import Markdown
 
     head, *body = lines
-    figures = (all(str(cell)[:1] in _FIGURE for cell in column) for column in zip(*body, strict=True))
-    rule = ("--:" if right else ":--" for right in figures)
+    columns = ([str(line[at]) for line in body] for at in range(len(head)))
+    rule = ["--:" if all(cell[:1] in _FIGURE for cell in column) else ":--" for column in columns]
     return Markdown("\n".join(" | ".join(map(str, line)) for line in (head, rule, *body)))
 
 
