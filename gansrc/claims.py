@@ -1,8 +1,9 @@
 """The claims of the paper: figures that the chapters hand over, rules on them, verdicts.
 
 A chapter calls `evidence("T3", worst_error=...)`. The figures stay in the output of that cell, in the very
-tag that shows them, and nowhere else. `collect_html` finds them in pieces of HTML. `read_claims` reads the
-rows of `book/claims.yml`; `verdict` judges a row by its figures.
+tag that shows them in a notebook, and nowhere else; the built page leaves that line out. `collect_html`
+finds them in pieces of HTML. `read_claims` reads the rows of `book/claims.yml`; `verdict` judges a row by
+its figures.
 """
 
 from __future__ import annotations

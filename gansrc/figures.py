@@ -1,10 +1,11 @@
-"""The book's plots: one colour a role, everywhere (Figure 1's own colours)."""
+"""The book's plots: one look, and Figure 1's own colours for data, generator and discriminator."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.utils import make_grid
 
 P_DATA: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 2.0, "label": r"$p_\mathrm{data}$"}
@@ -26,6 +28,8 @@ ACCENT = "#d1495b"
 """The one further colour, for what a figure wants to point at."""
 COLOURS = [P_G["color"], D["color"], ACCENT, "#8a6d3b", "#6f42c1", "#555555"]
 """For curves that play none of the roles above."""
+_FIGURE = ("", "+", "-", *"0123456789")
+"""How a cell of a table begins that holds a figure, or nothing."""
 
 
 def use_style() -> None:
@@ -66,30 +70,41 @@ def movie(images: Float[Tensor, "n d"], image_shape: Sequence[int], alt: str, mi
 
 
 def table(*lines: Sequence[object]) -> Any:
-    """A table for a notebook, its head first; the first column is flush left, all others right."""
+    """A table for a notebook, its head first; columns of figures are flush right, those of words left."""
     from IPython.display import Markdown
 
     head, *body = lines
-    rule = [":--", *["--:"] * (len(head) - 1)]
+    columns = ([str(line[at]) for line in body] for at in range(len(head)))
+    rule = ["--:" if all(cell[:1] in _FIGURE for cell in column) else ":--" for column in columns]
     return Markdown("\n".join(" | ".join(map(str, line)) for line in (head, rule, *body)))
 
 
 def mosaic(
-    images: Float[Tensor, "n d"], columns: int, image_shape: Sequence[int], marked_column: int | None = None
+    images: Float[Tensor, "n d"],
+    columns: int,
+    image_shape: Sequence[int],
+    marked_column: int | None = None,
+    labels: Sequence[str] = (),
 ) -> Figure:
     """Draw images in [0, 1] row by row in a grid; `marked_column` (0 is the first) gets a frame.
 
     Any n that fills whole rows of `columns` images, each a row of numbers of `image_shape`: (height, width)
-    if grey, (3, height, width) in colour.
+    if grey, (3, height, width) in colour. `labels` stand to the right, one for each row or for as many rows
+    as come to each; they are white on black, so that they can be read in either theme.
     """
     channels, height, width = image_shape if len(image_shape) == 3 else (1, *image_shape)
     rows = len(images) // columns
     grid = images.detach().cpu().reshape(-1, channels, height, width)
     picture = make_grid(grid, nrow=columns, padding=0).movedim(0, -1)
-    scale = 6.4 / max(columns, 8)
-    figure, axes = plt.subplots(figsize=(columns * scale, rows * scale * height / width))
-    axes.imshow(picture, interpolation="nearest")
+    room = math.ceil(0.4 * columns * width) if labels else 0
+    picture = pad(picture, (0, 0, 0, room))
+    scale = 6.4 / max(columns * width + room, 8 * width)
+    figure, axes = plt.subplots(figsize=(picture.shape[1] * scale, picture.shape[0] * scale))
+    axes.imshow(picture.numpy(), interpolation="nearest")
     axes.set_axis_off()
+    for number, label in enumerate(labels):
+        middle = (number + 0.5) * rows * height / len(labels)
+        axes.text(columns * width + 0.03 * room, middle, label, color="white", va="center", fontsize=12)
     if marked_column is not None:
         corner, size = (marked_column * width - 0.5, -0.5), (width, rows * height)
         axes.add_patch(Rectangle(corner, *size, fill=False, ec=ACCENT, lw=3, clip_on=False))

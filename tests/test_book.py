@@ -177,6 +177,12 @@ def test_figures_of_a_chapter_reach_the_other_pages(book: Book) -> None:
     assert "agrees It holds." in book.text("claims")
 
 
+def test_the_line_that_carries_figures_is_not_on_its_page(book: Book) -> None:
+    source = (book.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
+    assert "evidence" in book.text("chapter")  # the cell that hands them over
+    assert "data-figures" not in source and "cell_output" not in source.split("<article", 1)[1]
+
+
 def test_nothing_runs_twice(book: Book) -> None:
     assert book.executed() == {"chapter", "red", "blue"}
     assert book.build() == 0

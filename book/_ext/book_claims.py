@@ -2,7 +2,7 @@
 
 A chapter's outputs carry its figures (`gansrc.claims.evidence`). They are gathered here when all pages are
 read, and put where a page asks for them when it is written; such a page is written again when a figure has
-changed. In MyST:
+changed. The outputs themselves are not written. In MyST:
 
     ```{claims}
     ```                             the table of all claims
@@ -75,7 +75,7 @@ class Place(SphinxRole):
 
 
 class Fill(SphinxPostTransform):
-    """Replace every pending place by its content, and link the evidence in the chapters to its claim."""
+    """Replace every pending place by its content, and leave out the outputs that only carry evidence."""
 
     default_priority = 6  # after the choice among an output's media types (4), before cross-references (10)
 
@@ -89,10 +89,11 @@ class Fill(SphinxPostTransform):
                 logger.warning("%s is %s: %s", place["key"], MISSING, error, location=place)
                 place.replace_self(nodes.emphasis("", MISSING))
         for output in list(self.document.findall(nodes.raw)):
-            if self.env.claims_page and output.astext().startswith(TAG):
-                url = self.app.builder.get_relative_uri(self.env.docname, self.env.claims_page)
-                html = re.sub(r"<b>(.*?)</b>", rf'<a href="{url}#claim-\1">\1</a>', output.astext())
-                output.replace_self(nodes.raw("", html, format="html", classes=output["classes"]))
+            if output.astext().startswith(TAG):
+                empty: nodes.Node = output
+                while len(empty.parent) == 1:  # the boxes around it, if it is all they hold
+                    empty = empty.parent
+                empty.parent.remove(empty)
 
     def colour(self, box: nodes.Element, claim: str) -> None:
         """Let a box of a verdict look like the verdict in its title."""
