@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -46,6 +46,7 @@ def sources(where: str, fields: str, **special: Source) -> dict[str, Source]:
     return dict.fromkeys(fields.split(), Source(where)) | special
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """What draws samples, once its weights are loaded: a generator, or a model itself."""
 

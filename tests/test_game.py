@@ -13,20 +13,19 @@ from torch import nn
 from torch.distributions import Laplace, Normal, Uniform
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gansrc import game as game_module
-from gansrc import recipes
+from gansrc import devices, recipes
+from gansrc.datasets import of
+from gansrc.devices import GraphedUpdate
 from gansrc.game import (
     Game,
-    Games,
-    Replay,
     Rules,
-    draw,
-    drawing_from,
     generator_cost,
     minibatch_value,
-    minibatches,
     sample,
 )
+from gansrc.gan import GAN
+from gansrc.seeds import Games
+from gansrc.streams import draw, drawing_from, minibatches
 
 
 def new_game(seed: int = 0, dropout: float = 0.5, **rules) -> Game:
@@ -347,7 +346,7 @@ def maxout_games(seeds, order="alternating", average=0.0, **rules) -> list[Game]
         recipes.MNIST, g_hidden=(8, 7), d_hidden=(6, 5), z_dim=3, g_range=0.5, d_range=0.5, average=average,
         rules=Rules(**{"order": order, "batch_size": 10, "learning_rate": 0.3, **rules}),
     )  # fmt: skip
-    return [base.game(IMAGES, seed) for seed in seeds]
+    return [base.start(of(IMAGES), seed).game for seed in seeds]
 
 
 IMAGES = torch.rand(60, 16, generator=torch.Generator().manual_seed(5))
@@ -411,13 +410,13 @@ def test_average_is_the_exponential_mean_of_gs_weights():
     for _ in range(5):
         game.play(IMAGES, 1)
         mean = 0.9 * mean + 0.1 * flat(game.generator)
-    np.testing.assert_allclose(flat(game.judged_generator()), mean, atol=1e-6)
+    np.testing.assert_allclose(flat(game.averaged()), mean, atol=1e-6)
     net = copy.deepcopy(game.generator)
     nn.utils.vector_to_parameters(torch.from_numpy(mean).float(), net.parameters())
     by_mean, by_last = (
         sample(judged, game.noise, 20, torch.Generator().manual_seed(1)) for judged in (net, game.generator)
     )
-    drawn = game.samples(20, torch.Generator().manual_seed(1))
+    drawn = GAN(game).samples(20, torch.Generator().manual_seed(1), "average")
     torch.testing.assert_close(drawn, by_mean, atol=1e-5, rtol=0)
     assert (drawn - by_last).abs().max() > 1e-3
     plain = maxout_games((0,))[0]
@@ -478,11 +477,11 @@ def test_replayed_updates_are_the_plain_ones(monkeypatch, many):
         captured.append(streams)
         return step
 
-    monkeypatch.setattr(game_module, "capture", capture)
-    monkeypatch.setattr(game_module, "on_a_side_stream", lambda step: step())
+    monkeypatch.setattr(devices, "capture", capture)
+    monkeypatch.setattr(devices, "on_a_side_stream", lambda step: step())
     plain, graphed = (maxout_games((0, 1)) for _ in range(2))
     game = Games(graphed) if many else graphed[0]
-    replay, indices = Replay(IMAGES, game.streams()), game.batch_indices(60, IMAGES.device)
+    replay, indices = GraphedUpdate(IMAGES, game.streams()), game.batch_indices(60, IMAGES.device)
     with drawing_from(game.rng):
         for _ in range(14):
             game.set_schedules(6)
@@ -504,7 +503,7 @@ def test_a_cuda_graph_plays_like_plain_updates(monkeypatch, order, many):
     images, results = IMAGES.cuda(), []
     for by_graph in (True, False):
         if not by_graph:
-            monkeypatch.setattr(game_module, "capture", lambda step, streams: step)
+            monkeypatch.setattr(devices, "capture", lambda step, streams: step)
         games = on_cuda(maxout_games((0, 1), order))
         game = Games(games) if many else games[0]
         before = torch.cuda.get_rng_state()

@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gansrc.recipes import recipe
+from gansrc.catalogue import recipe
+from gansrc.datasets import of
 
 GOLDEN = Path(__file__).with_name("golden.json")
 UPDATES, SEED = 20, 3
@@ -69,8 +70,8 @@ def start(name: str) -> tuple[Any, Tensor]:
         changes["rules"] = dataclasses.replace(original.rules, **of_rules)
     small = dataclasses.replace(original, **changes)
     images = torch.from_numpy(np.random.default_rng(0).random((300, d)) ** 3).float()
-    train = small.prepare(images)
-    return (small.game if hasattr(small, "rules") else small.model)(train, SEED), train
+    data = small.prepare(of(images, (3, 16, 16) if d == 768 else ()))
+    return small.start(data, SEED), data.train
 
 
 def trajectory(name: str) -> dict[str, Any]:

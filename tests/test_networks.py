@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from gansrc import networks
-from gansrc.game import Games, drawing_from
 from gansrc.recipes import (
     CIFAR10_CONV,
     CIFAR10_FC,
@@ -23,6 +22,8 @@ from gansrc.recipes import (
     recipe,
     square,
 )
+from gansrc.seeds import Games
+from gansrc.streams import drawing_from
 
 
 def noise_images(n: int, d: int) -> torch.Tensor:

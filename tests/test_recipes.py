@@ -15,7 +15,10 @@ import torch
 from scipy.stats import kstest, norm, uniform
 
 from gansrc import recipes
-from gansrc.recipes import CIFAR10_FC, MNIST, MNIST_ALGORITHM_1, Recipe, differences, recipe
+from gansrc.catalogue import recipe
+from gansrc.datasets import of
+from gansrc.model import Recipe
+from gansrc.recipes import CIFAR10_FC, MNIST, MNIST_ALGORITHM_1, differences
 
 OURS = "ours"
 """In a table: the file says nothing, or something else, and the source of the value must own to it."""
@@ -194,14 +197,15 @@ def test_p_z_has_unit_variance(noise, expected):
 def test_every_seed_has_batches_and_codes_of_its_own():
     small = dataclasses.replace(MNIST, g_hidden=(8,), d_hidden=(6,))
     images = torch.rand(200, 9, generator=torch.Generator().manual_seed(0))
-    one, same, other = (small.game(images, seed) for seed in (1, 1, 0))
+    one, same, other = (small.start(of(images), seed).game for seed in (1, 1, 0))
     for game in (same, other):  # with the nets of the first
         game.generator.load_state_dict(one.generator.state_dict())
         game.discriminator.load_state_dict(one.discriminator.state_dict())
     reports = [game.play(images, 1) for game in (one, same, other)]
     assert reports[0] == reports[1] and reports[0] != reports[2]
     assert not torch.equal(
-        small.game(images, 0).generator[0].weight, small.game(images, 1).generator[0].weight
+        small.start(of(images), 0).game.generator[0].weight,
+        small.start(of(images), 1).game.generator[0].weight,
     )
 
 
@@ -220,7 +224,7 @@ def test_an_epoch_is_a_pass_or_so_many_updates_of_k_batches_each(k, epoch_update
     assert rules.batches_per_epoch(1099) == batches
     assert small.updates_per_epoch(1099) == updates
     images = torch.rand(1099, 9, generator=torch.Generator().manual_seed(0))
-    game = small.game(images, 0)
+    game = small.start(of(images), 0).game
     momenta = []
     for _ in range(4 * updates):
         game.play(images, 1)

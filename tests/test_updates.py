@@ -12,7 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gansrc.baselines import BASELINES, Baseline, Model
+from gansrc.catalogue import RECIPES
+from gansrc.datasets import of
+from gansrc.models.base import MinibatchModel, MinibatchRecipe
 
 ADAM = (0.9, 0.999, 1e-8)  # as Kingma & Ba (2015) have it
 
@@ -29,11 +31,11 @@ def images() -> Tensor:
     return torch.rand(20, 7, generator=torch.Generator().manual_seed(0))
 
 
-def recipe(name: str, **changes: object) -> Baseline:
-    return dataclasses.replace(BASELINES[name], **changes)
+def recipe(name: str, **changes: object) -> MinibatchRecipe:
+    return dataclasses.replace(RECIPES[name], **changes)
 
 
-def fit_once(model: Model, data: Tensor) -> tuple[float, Tensor, torch.Generator]:
+def fit_once(model: MinibatchModel, data: Tensor) -> tuple[float, Tensor, torch.Generator]:
     """One update: its cost, the minibatch that it saw, and the random stream as it was before."""
     seen, update = [], model.update
     stream = torch.Generator()
@@ -45,12 +47,12 @@ def fit_once(model: Model, data: Tensor) -> tuple[float, Tensor, torch.Generator
     return cost, seen[0], stream
 
 
-def copies(model: Model) -> dict[str, Tensor]:
+def copies(model: MinibatchModel) -> dict[str, Tensor]:
     """The parameters as they are, to be moved by hand."""
     return {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
 
 
-def assert_moved(model: Model, expected: dict[str, Tensor], atol: float = 1e-11) -> None:
+def assert_moved(model: MinibatchModel, expected: dict[str, Tensor], atol: float = 1e-11) -> None:
     for name, p in model.named_parameters():
         np.testing.assert_allclose(p.detach(), expected[name].detach(), rtol=0, atol=atol, err_msg=name)
 
@@ -98,7 +100,7 @@ def test_R7_contractive_auto_encoders_one_after_the_other(images):
     model = recipe(
         "cae-mnist", hidden=(6, 5, 4), batch_size=8, epoch_updates=2, layer_epochs=2, contraction=contraction,
         learning_rate=0.05, chains=3,
-    ).model(images, 0)  # fmt: skip
+    ).start(of(images), 0)  # fmt: skip
     for t in range(13):  # the third layer is never done
         own = copies(model)
         cost, x, _ = fit_once(model, images)
@@ -114,7 +116,7 @@ def test_R7_contractive_auto_encoders_one_after_the_other(images):
         assert_moved(model, own)
 
 
-def randomise(model: Model) -> None:
+def randomise(model: MinibatchModel) -> None:
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():
@@ -123,7 +125,7 @@ def randomise(model: Model) -> None:
 
 def test_R7_the_chain_of_a_stack_walks_along_the_top_jacobian(images):
     chain = {"chains": 3, "burn_in": 0, "thin": 1}
-    model = recipe("cae-mnist", hidden=(6, 5, 4), sampling_std=0.5, **chain).model(images, 0)
+    model = recipe("cae-mnist", hidden=(6, 5, 4), sampling_std=0.5, **chain).start(of(images), 0)
     randomise(model)
     own, rng = copies(model), torch.Generator().manual_seed(5)
     h = up(up(up(model.starts, own, 0), own, 1), own, 2)
@@ -137,7 +139,7 @@ def test_R7_the_chain_of_a_stack_walks_along_the_top_jacobian(images):
 
 def test_R3_the_chain_of_a_belief_net_draws_at_the_top_and_passes_means_down(images):
     chain = {"chains": 3, "burn_in": 0, "thin": 1}
-    model = recipe("dbn-mnist", hidden=(6, 5, 4), batch_size=8, **chain).model(images, 0)
+    model = recipe("dbn-mnist", hidden=(6, 5, 4), batch_size=8, **chain).start(of(images), 0)
     randomise(model)
     own, rng = copies(model), torch.Generator().manual_seed(5)
     h = torch.bernoulli(up(up(up(model.starts, own, 0), own, 1), own, 2), generator=rng)
@@ -153,7 +155,7 @@ def test_R3_the_layers_of_a_belief_net_one_after_the_other(images):
         "dbn-mnist", hidden=(6, 5, 4), batch_size=8, epoch_updates=2, layer_epochs=2, momentum_epoch=1,
         steps=2, momentum=(0.5, 0.9), learning_rate=0.3, top_momentum=0.6, top_rate=0.2, weight_std=0.5,
         weight_cost=0.1, chains=3,
-    ).model(images, 0)  # fmt: skip
+    ).start(of(images), 0)  # fmt: skip
     np.testing.assert_allclose(logistic(model.layers[0].visible_bias), images.mean(0), atol=1e-12)
     assert model.particles.shape == (8, 4) and set(model.particles.unique().tolist()) == {0, 1}
     own, particles = {name: p.detach() for name, p in copies(model).items()}, model.particles.clone()
@@ -223,7 +225,7 @@ def test_R7_a_stochastic_network_walks_back(images, resample):
     model = recipe(
         "gsn-mnist", hidden=(6, 5, 4), batch_size=8, epoch_updates=2, walkbacks=3, resample=resample,
         learning_rate=2.0, decay=0.5, momentum=0.6, **NOISE,
-    ).model(images, 0)  # fmt: skip
+    ).start(of(images), 0)  # fmt: skip
     randomise(model)
     running: dict[str, Tensor] = {}
     for t in range(5):
@@ -241,7 +243,7 @@ def test_R7_a_stochastic_network_walks_back(images, resample):
 @pytest.mark.parametrize("resample", [True, False])
 def test_R7_the_chain_of_a_stochastic_network_yields_probabilities(images, resample):
     chain = {"chains": 3, "burn_in": 0, "thin": 1}
-    model = recipe("gsn-mnist", hidden=(6, 5, 4), resample=resample, **chain, **NOISE).model(images, 0)
+    model = recipe("gsn-mnist", hidden=(6, 5, 4), resample=resample, **chain, **NOISE).start(of(images), 0)
     randomise(model)
     steps = walk(model.starts, copies(model), torch.Generator().manual_seed(5), resample)
     for x in model.samples(18, torch.Generator().manual_seed(5)).split(3):
@@ -258,7 +260,7 @@ def through(x: Tensor, parameters: dict[str, Tensor], part: str) -> Tensor:
 
 
 def test_R2_the_decoder_is_the_encoder_turned_round(images):
-    model = recipe("vae-mnist", hidden=(6, 5), z_dim=2).model(images, 0)
+    model = recipe("vae-mnist", hidden=(6, 5), z_dim=2).start(of(images), 0)
     sizes = [
         [tuple(p.shape) for p in part.parameters() if p.ndim == 2] for part in (model.encoder, model.decoder)
     ]
@@ -266,7 +268,7 @@ def test_R2_the_decoder_is_the_encoder_turned_round(images):
 
 
 def test_R2_a_variational_auto_encoder_climbs_its_bound(images):
-    model = recipe("vae-mnist", hidden=(6, 5), z_dim=2, batch_size=8, learning_rate=0.01).model(images, 0)
+    model = recipe("vae-mnist", hidden=(6, 5), z_dim=2, batch_size=8, learning_rate=0.01).start(of(images), 0)
     gradients: list[dict[str, Tensor]] = []
     for _ in range(4):
         own = copies(model)
@@ -301,7 +303,7 @@ def test_moment_matching_takes_steps_on_the_root_at_two_rates(images):
     model = recipe(
         "gmmn-mnist", hidden=(6, 5), z_dim=2, batch_size=8, epoch_updates=2, widths=bandwidths,
         rates=(0.4, 0.5), late_update=3, late_rates=(0.1, 0.8),
-    ).model(images, 0)  # fmt: skip
+    ).start(of(images), 0)  # fmt: skip
     own = copies(model)
     velocity = {name: torch.zeros_like(p) for name, p in own.items()}
     for t in range(6):
@@ -320,7 +322,7 @@ def test_moment_matching_takes_steps_on_the_root_at_two_rates(images):
 @pytest.mark.parametrize("shade", np.linspace(0.1, 0.9, 9))
 def test_moment_matching_stays_where_it_has_arrived(shade):
     images = torch.full((8, 7), shade)
-    model = recipe("gmmn-mnist", hidden=(6,), z_dim=2, batch_size=8).model(images, 0)
+    model = recipe("gmmn-mnist", hidden=(6,), z_dim=2, batch_size=8).start(of(images), 0)
     with torch.no_grad():
         model.net[0][-1].weight.zero_()
         model.net[0][-1].bias.fill_(math.log(shade / (1 - shade)))
@@ -336,7 +338,7 @@ def test_an_auto_encoder_by_layers_then_as_a_whole_then_moments_of_its_codes(ima
         rates=(0.4, 0.5), late_update=2, late_rates=(0.1, 0.8), code_layers=(5, 3), layer_updates=2,
         layer_rates=(0.2, 0.7), tune_updates=3, tune_rate=0.05, tune_momentum=((0, 0.2), (1, 0.6)),
         code_batch=6, drop=(0.3, 0.2), largest_gradient=0.5,
-    ).model(images, 0)  # fmt: skip
+    ).start(of(images), 0)  # fmt: skip
     own, cut = copies(model), set()
     velocity = {name: torch.zeros_like(p) for name, p in own.items()}
 
@@ -402,7 +404,7 @@ def test_diffusion_learns_images_between_minus_one_and_one(images):
     model = recipe(
         "diffusion-mnist", hidden=6, blocks=2, steps=5, betas=(0.1, 0.5), batch_size=8, learning_rate=0.01,
         average=0.7,
-    ).model(images, 0)  # fmt: skip
+    ).start(of(images), 0)  # fmt: skip
     left = torch.tensor([0.9, 0.9 * 0.8, 0.9 * 0.8 * 0.7, 0.9 * 0.8 * 0.7 * 0.6, 0.9 * 0.8 * 0.7 * 0.6 * 0.5])
     gradients: list[dict[str, Tensor]] = []
     mean: dict[str, Tensor] = {}
@@ -425,7 +427,7 @@ def test_diffusion_learns_images_between_minus_one_and_one(images):
 @torch.no_grad()
 def test_diffusion_goes_back_step_by_step_as_bayes_says(images):
     betas = (0.1, 0.3, 0.5)
-    model = recipe("diffusion-mnist", hidden=6, blocks=2, steps=3, betas=(0.1, 0.5)).model(images, 0)
+    model = recipe("diffusion-mnist", hidden=6, blocks=2, steps=3, betas=(0.1, 0.5)).start(of(images), 0)
     randomise(model)
     own, rng = copies(model), torch.Generator().manual_seed(5)
     expected, cut = [], set()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial import KDTree
 
-from gansrc.neighbours import nearest
+from gansrc.measures import nearest
 
 
 def test_F2_nearest_rows_and_their_distances():

@@ -15,13 +15,16 @@ from scipy.integrate import quad
 from scipy.stats import kstest, norm, uniform
 from torch import Tensor
 
-from gansrc import runs
-from gansrc.baselines import BASELINES, Baseline, ChainBaseline, Model, autocorrelation_time
-from gansrc.baselines.cae import ContractiveLayer
-from gansrc.baselines.dbn import RBM
-from gansrc.baselines.gmmn import squared_mmd
-from gansrc.baselines.yardsticks import centroids
+from gansrc import catalogue, parzen, runs
+from gansrc.catalogue import MODELS, RECIPES
 from gansrc.cli import main
+from gansrc.datasets import of
+from gansrc.measures import autocorrelation_time, centroids
+from gansrc.models import base
+from gansrc.models.base import ChainRecipe, MinibatchModel, MinibatchRecipe
+from gansrc.models.cae import ContractiveLayer
+from gansrc.models.dbn import RBM
+from gansrc.models.gmmn import squared_mmd
 
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
 
@@ -39,12 +42,17 @@ SMALL = {
 }  # fmt: skip
 
 
-def small(kind: str, **changes: object) -> Baseline:
-    return dataclasses.replace(BASELINES[f"{kind}-mnist"], **({"preview": 30} | SMALL[kind] | changes))
+def small(kind: str, **changes: object) -> MinibatchRecipe:
+    return dataclasses.replace(RECIPES[f"{kind}-mnist"], **({"preview": 30} | SMALL[kind] | changes))
 
 
-def everything(model: Model) -> Tensor:
-    state = model.state()
+def flat(model: MinibatchModel) -> dict[str, Tensor]:
+    """All tensors of a model's state."""
+    return {key: tensor for part in model.state().values() for key, tensor in part.items()}
+
+
+def everything(model: MinibatchModel) -> Tensor:
+    state = flat(model)
     return torch.cat([state[key].double().flatten() for key in sorted(state)])
 
 
@@ -53,30 +61,30 @@ def images() -> Tensor:
     return torch.rand(60, 12, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", BASELINES)
-def test_every_value_has_a_source(name):
-    assert {"model", *BASELINES[name].sources} == set(BASELINES[name].values())
+@pytest.mark.parametrize("recipe", MODELS, ids=lambda recipe: recipe.name)
+def test_every_value_has_a_source(recipe):
+    assert {"model", *recipe.sources} == set(recipe.values())
 
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_model_is_fitted_by_parts_as_at_once_and_from_its_state(kind, images):
-    whole, parts = small(kind).model(images, 3), small(kind).model(images, 3)
+    whole, parts = small(kind).start(of(images), 3), small(kind).start(of(images), 3)
     whole.fit(images, 20)
     cost = whole.fit(images, 5)["cost"]
     parts.fit(images, 11)
-    again = small(kind).model(torch.full((1, 12), 0.5), 0)  # as a record is read: without the data
-    again.load_state(parts.state(), parts.updates)
+    again = small(kind).start(of(torch.full((1, 12), 0.5)), 0)  # as a record is read: without the data
+    again.load_state(flat(parts), parts.updates)
     again.fit(images, 9)
     assert again.fit(images, 5)["cost"] == cost
     assert torch.equal(everything(whole), everything(again))
-    other = small(kind).model(images, 4)
+    other = small(kind).start(of(images), 4)
     other.fit(images, 25)
     assert not torch.equal(everything(whole), everything(other))
 
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_samples_are_as_many_as_asked_and_depend_on_their_seed_alone(kind, images):
-    model = small(kind).model(images, 0)
+    model = small(kind).start(of(images), 0)
     model.fit(images, 20)
     before = torch.get_rng_state()
     a, b, c = (model.samples(25, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
@@ -90,25 +98,25 @@ def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path,
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "x.npz", x_train=rng.random((60, 4, 4)), x_test=rng.random((20, 4, 4)))
     name, out = f"{kind}-mnist", str(tmp_path / "run")
-    monkeypatch.setattr("gansrc.recipes.BASELINES", {name: small(kind)})
-    monkeypatch.setattr(runs, "N_SAMPLES", 50)
-    monkeypatch.setattr(runs, "FILM_STEPS", 9)
+    monkeypatch.setattr(catalogue, "RECIPES", {name: small(kind)})
+    monkeypatch.setattr(parzen, "N_SAMPLES", 50)
+    monkeypatch.setattr(base, "FILM_STEPS", 9)
     train = ["train", name, "--out", out, "--data", str(tmp_path / "x.npz"), "--epochs"]
     assert main([*train, "2"]) == 0
     assert main([*train, "6"]) == 0
     run = runs.Run(tmp_path / "run")
-    assert run.recipe == small(kind) and run.record["epochs"] == 6
+    assert run.recipe == small(kind) and run.record.epochs == 6
     assert np.isfinite(run.history["cost"]).all() and np.isfinite(run.history["valid_fine"][[0, 4]]).all()
 
     drawn = run.samples(50)
     assert main(["evaluate", out]) == 0
     assert main(["sample", out, "-n", "30", "--seed", "5"]) == 0  # not among those that the record keeps
-    (tmp_path / "run" / run.record["checkpoint"]["folder"] / "model.safetensors").unlink()
-    (tmp_path / "run" / run.record["checkpoint"]["folder"]).rename(tmp_path / "gone")
+    (tmp_path / "run" / run.record.checkpoint.folder / "model.safetensors").unlink()
+    (tmp_path / "run" / run.record.checkpoint.folder).rename(tmp_path / "gone")
     assert main(["evaluate", out]) == 0  # once more, from the samples that the record keeps
     kept = runs.Run(tmp_path / "run")
     assert (kept.samples(50) - drawn).abs().max() <= 0.501 / 255
-    if isinstance(small(kind), ChainBaseline):
+    if isinstance(small(kind), ChainRecipe):
         assert kept.film().shape == (9, 16)
     assert kept.log_likelihood["fine"].shape == (20,)
     capsys.readouterr()
@@ -119,16 +127,16 @@ def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path,
 def test_a_model_of_another_kind_of_device_can_be_sampled_but_not_gone_on_with(tmp_path, images, monkeypatch):
     np.savez(tmp_path / "x.npz", x_train=images.reshape(60, 3, 4), x_test=images[:20].reshape(20, 3, 4))
     run = runs.train(small("vae"), tmp_path / "run", epochs=1, data=str(tmp_path / "x.npz"))
-    here, state = run.model().samples(9, torch.Generator().manual_seed(0)), run.state()
+    here, state = run.sampler().samples(9, torch.Generator().manual_seed(0)), run.state()
     monkeypatch.setattr(runs.Run, "state", lambda self: state | {"rng": torch.zeros(16, dtype=torch.uint8)})
-    assert torch.equal(run.model().samples(9, torch.Generator().manual_seed(0)), here)
+    assert torch.equal(run.sampler().samples(9, torch.Generator().manual_seed(0)), here)
     with pytest.raises(ValueError, match="of another kind of device: go on with that one"):
-        run.game(images)
+        run.model(of(images))
 
 
 @pytest.mark.parametrize(("epoch_updates", "epochs"), [(0, [0, 0, 1, 1, 2]), (3, [0, 0, 0, 1, 1])])
 def test_updates_see_minibatch_after_minibatch_and_their_costs_are_averaged(images, epoch_updates, epochs):
-    model, seen, when = small("vae", batch_size=25, epoch_updates=epoch_updates).model(images, 0), [], []
+    model, seen, when = small("vae", batch_size=25, epoch_updates=epoch_updates).start(of(images), 0), [], []
     model.eval()
 
     def update(x: Tensor) -> Tensor:
@@ -147,7 +155,7 @@ def test_updates_see_minibatch_after_minibatch_and_their_costs_are_averaged(imag
 
 
 def first_minibatch(kind: str, images: Tensor, seed: int) -> Tensor:
-    model, seen = small(kind).model(images, seed), []
+    model, seen = small(kind).start(of(images), seed), []
     model.update = lambda x: seen.append(x) or torch.zeros(())
     model.fit(images, 1)
     return seen[0]
@@ -155,11 +163,11 @@ def first_minibatch(kind: str, images: Tensor, seed: int) -> Tensor:
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_two_seeds_begin_elsewhere_and_see_other_minibatches(kind, images):
-    a, b = (small(kind).model(images, seed) for seed in (0, 1))
+    a, b = (small(kind).start(of(images), seed) for seed in (0, 1))
     for p, q in zip(a.parameters(), b.parameters(), strict=True):
         if p.ndim == 2:
             assert not (p == q).any()
-    if isinstance(a.recipe, ChainBaseline):
+    if isinstance(a.recipe, ChainRecipe):
         assert not torch.equal(a.starts, b.starts)
         assert all((images == start).all(1).any() for start in a.starts)
     assert not torch.equal(first_minibatch(kind, images, 0), first_minibatch(kind, images, 1))
@@ -168,7 +176,7 @@ def test_two_seeds_begin_elsewhere_and_see_other_minibatches(kind, images):
 @pytest.mark.parametrize("kind", SMALL)
 def test_two_seeds_draw_other_codes_and_masks_while_they_train(kind):
     images = torch.rand(1, 12, generator=torch.Generator().manual_seed(0)).expand(60, 12)
-    a, b, again = (small(kind).model(images, seed) for seed in (0, 1, 0))
+    a, b, again = (small(kind).start(of(images), seed) for seed in (0, 1, 0))
     for other in (b, again):
         other.load_state_dict(a.state_dict())
     for model in (a, b, again):  # of the same weights on the same minibatches: what is left is what they draw
@@ -180,7 +188,7 @@ def test_two_seeds_draw_other_codes_and_masks_while_they_train(kind):
 
 def test_too_few_images_for_a_batch_are_told(images):
     with pytest.raises(ValueError, match="batch_size 10 needs as many examples, got 3"):
-        small("vae").model(images, 0).fit(images[:3], 1)
+        small("vae").start(of(images), 0).fit(images[:3], 1)
 
 
 def test_a_belief_net_that_has_learnt_all_is_not_prolonged(tmp_path):
@@ -194,7 +202,7 @@ def test_a_belief_net_that_has_learnt_all_is_not_prolonged(tmp_path):
 
 @pytest.mark.parametrize("kind", ["cae", "gsn", "dbn", "gmmn"])
 def test_weights_start_as_their_authors_have_it(kind):
-    model = small(kind, hidden=(200, 150)).model(torch.rand(10, 100), 0)
+    model = small(kind, hidden=(200, 150)).start(of(torch.rand(10, 100)), 0)
     for weight in (p for p in model.parameters() if p.ndim == 2):
         rows, columns = weight.shape
         edge = {"cae": 4 * math.sqrt(6 / (rows + columns)), "gsn": math.sqrt(6 / (rows + columns))}.get(kind)
@@ -209,7 +217,7 @@ def test_weights_start_as_their_authors_have_it(kind):
 def test_visible_biases_of_a_belief_net_stay_finite_where_a_unit_is_never_or_always_on():
     images = torch.tensor([0.0, 1.0, 0.3]).repeat(10, 1)
     still = {"learning_rate": 0.0, "top_rate": 0.0}
-    model = small("dbn", hidden=(2, 4), layer_epochs=1, **still).model(images, 0)
+    model = small("dbn", hidden=(2, 4), layer_epochs=1, **still).start(of(images), 0)
     edge = math.log(99)  # of a share of .99
     np.testing.assert_allclose(
         model.layers[0].visible_bias.detach(), [-edge, edge, math.log(3 / 7)], atol=1e-5
@@ -272,7 +280,7 @@ def test_R3_gradient_is_that_of_the_exact_likelihood(tiny):
 
 @torch.no_grad()
 def test_R3_the_chain_of_a_net_of_one_layer_visits_images_as_often_as_they_are_likely(tiny):
-    model = small("dbn", hidden=(4,), chains=40_000, burn_in=60).model(torch.rand(10, 5), 0)
+    model = small("dbn", hidden=(4,), chains=40_000, burn_in=60).start(of(torch.rand(10, 5)), 0)
     model.layers[0].load_state_dict(tiny.state_dict())
     means = model.samples(40_000, torch.Generator().manual_seed(0))
     v, p = exact(tiny)
@@ -289,7 +297,7 @@ def test_R3_layers_learn_one_after_the_other_and_the_likelihood_rises():
     recipe = small(
         "dbn", hidden=(5, 5), batch_size=20, layer_epochs=5, top_rate=0.1, momentum_epoch=1, weight_std=0.01
     )
-    model = recipe.model(data, 0)
+    model = recipe.start(of(data), 0)
     start = [layer.weight.detach().clone() for layer in model.layers]
 
     @torch.no_grad()
@@ -325,7 +333,7 @@ def test_R7_contraction_and_step_by_autograds_jacobian():
 
 
 def test_R7_corruption_replaces_the_stated_share_by_salt_and_pepper():
-    model = small("gsn").model(torch.rand(10, 12), 0)
+    model = small("gsn").start(of(torch.rand(10, 12)), 0)
     x = torch.full((10_000, 12), 0.5)
     noisy = model.corrupt(x)
     assert (noisy == 0.5).float().mean() == pytest.approx(0.6, abs=0.01)
@@ -338,7 +346,7 @@ def test_R7_corruption_replaces_the_stated_share_by_salt_and_pepper():
 
 @torch.no_grad()
 def test_R2_the_bound_misses_the_likelihood_by_the_posteriors_divergence():
-    model = small("vae", z_dim=1, hidden=(5,)).model(torch.rand(10, 3), 1)
+    model = small("vae", z_dim=1, hidden=(5,)).start(of(torch.rand(10, 3)), 1)
     x = torch.tensor([[1.0, 0.0, 1.0]])
     mean, log_variance = (t.item() for t in model.encoder(x).chunk(2, 1))
     std = math.exp(log_variance / 2)
@@ -362,7 +370,7 @@ def test_R2_the_bound_misses_the_likelihood_by_the_posteriors_divergence():
 
 @torch.no_grad()
 def test_R2_samples_of_a_linear_decoder_are_those_of_a_known_gaussian():
-    model = small("vae", z_dim=2, hidden=()).model(torch.rand(10, 3), 1)
+    model = small("vae", z_dim=2, hidden=()).start(of(torch.rand(10, 3)), 1)
     weight, bias = (p.double() for p in model.decoder.parameters())
     logits = model.samples(100_000, torch.Generator().manual_seed(0)).double().logit()
     np.testing.assert_allclose(logits.mean(0), bias, atol=0.02)
@@ -403,7 +411,7 @@ def test_gmmn_learns_a_known_gaussian():
         late_rates=(0.003, 0.9),
         late_update=800,
     )
-    model = recipe.model(gaussian(2000), 0)
+    model = recipe.start(of(gaussian(2000)), 0)
     model.fit(gaussian(2000), 1200)
     samples = model.samples(5000, torch.Generator().manual_seed(1))
     np.testing.assert_allclose(samples.mean(0), [0.5, 0.5], atol=0.015)
@@ -414,7 +422,7 @@ def test_gmmn_learns_a_known_gaussian():
 
 
 def test_diffusion_with_the_exact_denoiser_of_a_gaussian_draws_it():
-    model = small("diffusion", steps=1000, betas=(1e-4, 0.02)).model(torch.rand(10, 2), 0)
+    model = small("diffusion", steps=1000, betas=(1e-4, 0.02)).start(of(torch.rand(10, 2)), 0)
     mean, std = torch.tensor([0.3, -0.2]), 0.25  # in [-1, 1], where pixels live
 
     class Exact(torch.nn.Module):
@@ -430,7 +438,7 @@ def test_diffusion_with_the_exact_denoiser_of_a_gaussian_draws_it():
 
 
 def test_diffusion_adds_the_noise_of_all_steps_at_once():
-    model = small("diffusion", steps=5, betas=(0.1, 0.5)).model(torch.rand(10, 2), 0)
+    model = small("diffusion", steps=5, betas=(0.1, 0.5)).start(of(torch.rand(10, 2)), 0)
     x, rng = torch.ones(200_000, 1), torch.Generator().manual_seed(0)
     y = x
     for beta in np.linspace(0.1, 0.5, 5):
@@ -444,7 +452,7 @@ def test_diffusion_adds_the_noise_of_all_steps_at_once():
 
 
 def test_I2_samples_are_taken_after_the_burn_in_and_then_as_far_apart_as_stated(images):
-    model = small("cae", chains=8, burn_in=3, thin=2).model(images, 0)
+    model = small("cae", chains=8, burn_in=3, thin=2).start(of(images), 0)
 
     def chain(n: int) -> Iterator[Tensor]:
         assert not model.training
@@ -459,14 +467,14 @@ def test_I2_samples_are_taken_after_the_burn_in_and_then_as_far_apart_as_stated(
 
 @pytest.mark.parametrize("kind", ["dbn", "cae", "gsn"])
 def test_chains_begin_at_images_drawn_with_replacement(kind, images):
-    starts = small(kind, chains=60).model(images, 0).starts
+    starts = small(kind, chains=60).start(of(images), 0).starts
     chosen = {(images == start).all(1).nonzero().item() for start in starts}
     assert 28 < len(chosen) < 48  # of 60; 38 are expected
 
 
 def test_I2_steps_are_counted_as_the_chain_takes_them(images):
     recipe = small("cae", chains=8, burn_in=3, thin=2)
-    model, steps = recipe.model(images, 0), 0
+    model, steps = recipe.start(of(images), 0), 0
     chain = model.chain
 
     def counting(n: int):
@@ -477,7 +485,7 @@ def test_I2_steps_are_counted_as_the_chain_takes_them(images):
 
     model.chain = counting
     model.samples(25, torch.Generator().manual_seed(0))
-    assert recipe.steps_per_sample(25) == pytest.approx(steps / 25)
+    assert recipe.passes_per_sample(25) == pytest.approx(steps / 25)
 
 
 @pytest.mark.parametrize("phi", [(0.0, 0.0), (0.5, 0.5), (0.9, 0.9), (0.9, 0.2)])
@@ -498,7 +506,7 @@ def test_D2_a_chain_that_never_moves():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_model_is_fitted_and_sampled_on_a_gpu(kind, images):
-    model = small(kind).model(images.cuda(), 0, "cuda")
+    model = small(kind).start(of(images.cuda(), 0), "cuda")
     model.fit(images.cuda(), 25)
     samples = model.samples(30, torch.Generator("cuda").manual_seed(0))
     assert samples.is_cuda and samples.shape == (30, 12)
