@@ -41,6 +41,11 @@ def new_game(seed: int = 0, dropout: float = 0.5, **rules) -> Game:
     return Game(G, D, Normal(zero, zero + 1), Rules(**{"batch_size": 4, **rules}), rng)
 
 
+def state_of(game: Game) -> dict[str, torch.Tensor]:
+    """All tensors that the next update depends on."""
+    return {key: tensor for part in GAN(game).state().values() for key, tensor in part.items()}
+
+
 DATA = torch.randn(22, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
@@ -258,8 +263,8 @@ def test_resume_is_bit_for_bit(rules):
     whole, first, second = (new_game(dropout=0.5, **rules) for _ in range(3))
     whole.play(DATA, 23)
     first.play(DATA, 11)
-    saved = {key: tensor.clone() for key, tensor in first.state().items()}
-    second.load_state(saved, first.updates)
+    saved = {key: tensor.clone() for key, tensor in state_of(first).items()}
+    GAN(second).load_state(saved, first.updates)
     second.play(DATA, 12)
     assert torch.equal(weights(whole), weights(second))
 
@@ -334,10 +339,10 @@ def test_bad_input_too_few_examples_and_a_foreign_state():
     game = new_game()
     with pytest.raises(ValueError, match="batch_size 4 needs as many examples, got 3"):
         game.play(DATA[:3], 1)
-    state = game.state()
+    state = state_of(game)
     del state["velocity.generator.0"]
     with pytest.raises(ValueError, match=r"does not fit these networks: 'velocity\.generator\.0'"):
-        game.load_state(state, 0)
+        GAN(game).load_state(state, 0)
 
 
 def maxout_games(seeds, order="alternating", average=0.0, **rules) -> list[Game]:
@@ -375,9 +380,9 @@ def test_a_game_that_was_played_with_others_can_go_on_alone():
     alone[1].play(IMAGES, 30)
     many = Games(together)
     many.play(IMAGES, 20)
-    saved = {key: tensor.clone() for key, tensor in together[1].state().items()}
+    saved = {key: tensor.clone() for key, tensor in state_of(together[1]).items()}
     resumed = maxout_games((1,))[0]
-    resumed.load_state(saved, together[1].updates)
+    GAN(resumed).load_state(saved, together[1].updates)
     resumed.play(IMAGES, 10)
     together[1].play(IMAGES, 10)
     for game in (resumed, together[1]):
@@ -421,10 +426,7 @@ def test_average_is_the_exponential_mean_of_gs_weights():
     assert (drawn - by_last).abs().max() > 1e-3
     plain = maxout_games((0,))[0]
     plain.play(IMAGES, 5)
-    assert torch.equal(weights(plain), weights(game)) and (plain.weights, game.weights) == (
-        ("last",),
-        ("last", "average"),
-    )
+    assert torch.equal(weights(plain), weights(game)) and not plain.average
 
 
 class Operations(TorchDispatchMode):
@@ -450,7 +452,7 @@ def test_an_update_can_be_captured_as_a_graph(order, noise, many):
     if noise == "gaussian":
         for game in games:
             game.noise = Normal(torch.zeros(3), torch.ones(3))
-    game = Games(games) if many else games[0]
+    game = Games(games).together if many else games[0]
     chosen = torch.stack([next(game.batch_indices(60, IMAGES.device))])
     seen, places = [], []
     for _ in range(3):
@@ -480,7 +482,7 @@ def test_replayed_updates_are_the_plain_ones(monkeypatch, many):
     monkeypatch.setattr(devices, "capture", capture)
     monkeypatch.setattr(devices, "on_a_side_stream", lambda step: step())
     plain, graphed = (maxout_games((0, 1)) for _ in range(2))
-    game = Games(graphed) if many else graphed[0]
+    game = Games(graphed).together if many else graphed[0]
     replay, indices = GraphedUpdate(IMAGES, game.streams()), game.batch_indices(60, IMAGES.device)
     with drawing_from(game.rng):
         for _ in range(14):
@@ -505,7 +507,7 @@ def test_a_cuda_graph_plays_like_plain_updates(monkeypatch, order, many):
         if not by_graph:
             monkeypatch.setattr(devices, "capture", lambda step, streams: step)
         games = on_cuda(maxout_games((0, 1), order))
-        game = Games(games) if many else games[0]
+        game = Games(games).together if many else games[0]
         before = torch.cuda.get_rng_state()
         game.play(images, 20), game.play(images, 30)
         assert torch.equal(before, torch.cuda.get_rng_state())
