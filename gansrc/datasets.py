@@ -71,6 +71,7 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
+        """SHA-256 of the training images as float32, by which a record knows its data."""
         return _sha256(self.train.numpy())
 
 
