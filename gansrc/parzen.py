@@ -239,7 +239,8 @@ def _where_at_least(
 ) -> tuple[Int64[Tensor, " p"], Int64[Tensor, " p"]]:
     """Rows and columns of the gaps that reach the level."""
     if gaps.device.type != "cpu":
-        return (gaps >= level).nonzero(as_tuple=True)
+        rows, columns = (gaps >= level).nonzero(as_tuple=True)
+        return rows, columns
     found = torch.from_numpy(np.flatnonzero(gaps.numpy() >= level))  # NumPy is quicker when they are rare
     return found // gaps.shape[1], found % gaps.shape[1]
 
@@ -288,7 +289,7 @@ def _float64_log_sums(
 @contextmanager
 def _true_float32() -> Iterator[None]:
     """Inside, float32 products are just that: no TF32, no bfloat16, whatever the caller has switched on."""
-    switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [switch.fp32_precision for switch in switches]
     try:
         for switch in switches:
@@ -312,8 +313,7 @@ def _matching(samples: Array, x: Array, name: str) -> tuple[Float[Tensor, "n d"]
 
 
 def _points(points: Array, name: str) -> Float[Tensor, "n d"]:
-    is_array = isinstance(points, np.ndarray)
-    if not (points.dtype.kind == "f" if is_array else points.dtype.is_floating_point):
+    if not (points.dtype.kind == "f" if isinstance(points, np.ndarray) else points.is_floating_point()):
         raise ValueError(
             f"{name} must be floating point, got {points.dtype}: convert it (divide pixels by 255)"
         )
@@ -322,7 +322,7 @@ def _points(points: Array, name: str) -> Float[Tensor, "n d"]:
             f"{name} must have shape (points, coordinates), one or more of each, got {tuple(points.shape)}: "
             "reshape images with .reshape(len(images), -1), plain numbers with .reshape(-1, 1)"
         )
-    if is_array:  # in this machine's byte order, and writable, or torch complains
+    if isinstance(points, np.ndarray):  # in this machine's byte order, and writable, or torch complains
         points = torch.from_numpy(np.require(points, f"f{min(points.itemsize, 8)}", ["C", "W"]))
     if not torch.stack(points.aminmax()).isfinite().all():
         row = int((~points.isfinite()).any(1).nonzero()[0])
