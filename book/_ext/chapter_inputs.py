@@ -170,7 +170,7 @@ def _parsed(source: str) -> ast.Module:
 
 
 class _WithoutIdleParts(ast.NodeTransformer):
-    """Drops what does nothing: strings that stand for themselves, such as docstrings, and imports of types."""
+    """Drops what does nothing: strings that stand for themselves, like docstrings, and imports of types."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
