@@ -24,9 +24,11 @@ test: $(READY) ## Run the unit tests and every cell of every chapter
 	@$(BIN)/gansrc data  # once, before two processes want to download it
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 300 book tests
 
-lint: $(READY) ## Check style and spelling
+lint: $(READY) ## Check style, spelling and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/mypy
 
 serve: book ## Serve the book at http://localhost:8000 (some parts need a server)
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000

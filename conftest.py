@@ -17,6 +17,8 @@ except ImportError:  # without Jupyter the unit tests still run
     IPyNbFile = object
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait shall not spin
+if folder := os.environ.get("GANSRC_DATA"):  # cells run elsewhere, in their chapter's folder
+    os.environ["GANSRC_DATA"] = str(Path(folder).expanduser().absolute())
 
 ROOT = Path(__file__).parent
 CHECKED = "nbval-check-output"

@@ -82,6 +82,7 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
+        """SHA-256 of the training images as float32, by which a record knows its data."""
         return _sha256(self.train.numpy())
 
 
@@ -298,8 +299,8 @@ def cifar10() -> Dataset:
     parts = _read(file, ("x_train", "x_test"), cure) if file.exists() else _torchvision_cifar10()
     for part, sha256 in CIFAR10_SHA256.items():
         if _sha256(parts[part]) != sha256:
-            shape = f"{parts[part].shape}, {parts[part].dtype}"
-            raise ValueError(f"{part} of {file} ({shape}) is not the original's (checksum): {cure}")
+            given = f"{parts[part].shape}, {parts[part].dtype}"
+            raise ValueError(f"{part} of {file} ({given}) is not the original's (checksum): {cure}")
     train, test = (_rows(parts[part]) for part in ("x_train", "x_test"))
     source, shape = "CIFAR-10 (Krizhevsky)", (3, 32, 32)
     return Dataset(
@@ -330,13 +331,13 @@ def _read(file: Path, names: tuple[str, ...], cure: str) -> dict[str, np.ndarray
 
 
 def _sha256(pixels: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
     """uint8 images (n, h, w) or (n, h, w, 3) as rows in [0, 1], colour by colour."""
-    images = torch.from_numpy(np.ascontiguousarray(images))
-    return (images.movedim(-1, 1) if images.dim() == 4 else images).flatten(1).float() / 255
+    x = torch.from_numpy(np.ascontiguousarray(images))
+    return (x.movedim(-1, 1) if x.dim() == 4 else x).flatten(1).float() / 255
 
 
 def arrays(path: Path) -> Dataset:
@@ -372,8 +373,9 @@ def arrays(path: Path) -> Dataset:
         parts = {key: x.movedim(-1, 1) for key, x in parts.items()}
     elif x.dim() == 4 and x.shape[-1] == 1:
         parts = {key: x.squeeze(-1) for key, x in parts.items()}
-    flat = [parts[key].flatten(1) for key in ("x_train", "x_valid", "x_test")]
-    return Dataset(path.stem, str(path), *flat, tuple(parts["x_train"].shape[1:]), True, str(path))
+    train, valid, test = (parts[key].flatten(1) for key in ("x_train", "x_valid", "x_test"))
+    shape = tuple(parts["x_train"].shape[1:])
+    return Dataset(path.stem, str(path), train, valid, test, shape, True, str(path))
 
 
 def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:

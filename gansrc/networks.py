@@ -21,6 +21,7 @@ class Linear(nn.Linear):
     (S, out, in), each maps its own slice: (S, n, in) to (S, n, out)."""
 
     def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
+        """The affine map of x, or of every slice of x by the layer that it belongs to."""
         if self.weight.dim() == 2:
             return super().forward(x)
         return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
@@ -38,6 +39,7 @@ class Dropout(nn.Module):
         self.keep, self.rngs = keep, list[torch.Generator]()
 
     def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """x with some of its values dropped; outside of training, x."""
         if not self.training or self.keep == 1:
             return x
         if self.rngs:
@@ -62,6 +64,7 @@ class Maxout(nn.Module):
         self.linear = Linear(in_features, units * pieces)
 
     def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch units"]:
+        """The largest piece of every unit."""
         return self.linear(x).unflatten(-1, (self.pieces, self.units)).amax(-2)
 
 
@@ -80,6 +83,7 @@ class MaxoutConv(nn.Module):
         self.conv = nn.Conv2d(in_channels, channels * pieces, kernel, padding=padding)
 
     def forward(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n channels h2 w2"]:
+        """The largest of the pieces' maps, then the largest value of every window."""
         # max, not amax: of two pieces its gradient costs half as much
         largest = self.conv(x).unflatten(1, (self.pieces, self.channels)).max(1).values
         return max_pool2d(largest, self.pool, self.stride, ceil_mode=True)
@@ -93,6 +97,7 @@ class Bias(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features))
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """x with the biases added."""
         return x + self.bias
 
 

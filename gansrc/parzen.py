@@ -321,8 +321,7 @@ def _matching(samples: Array, x: Array, name: str) -> tuple[Float[Tensor, "n d"]
 
 def _points(points: Array, name: str) -> Float[Tensor, "n d"]:
     """Points as a tensor, or one line that says what is wrong with them."""
-    kind = points.dtype.kind == "f" if isinstance(points, np.ndarray) else points.dtype.is_floating_point
-    if not kind:
+    if not (points.dtype.kind == "f" if isinstance(points, np.ndarray) else points.is_floating_point()):
         raise ValueError(
             f"{name} must be floating point, got {points.dtype}: convert it (divide pixels by 255)"
         )

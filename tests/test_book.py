@@ -1,4 +1,4 @@
-"""The book's own extensions, on a book of five pages that is built with the real configuration."""
+"""The book's own extensions, on a book of six pages that is built with the real configuration."""
 
 from __future__ import annotations
 
@@ -89,7 +89,19 @@ from .red import RED
     "gansrc/models/red.py": "from gansrc.models.base import Base\nRED = 1\n",
     "gansrc/models/blue.py": "from .base import Base\nBLUE = 1\n",
 }
-PAGES = "index", "chapter", "claims", "red", "blue"
+TOY = '''"""Toys: `drum_`."""
+
+def beat(times: "Int[Tensor, 'n']", *, loud: bool = True) -> int:
+    r"""A drum_ of `n_` beats, $n^2$ of them | or * so; `many`.
+
+    $$\\frac{n}{2}
+    = 1$$
+
+    ``n_`` and C:\\drums, for `times`.
+    """
+'''
+API = "# Toys\n\n```{eval-rst}\n.. package:: toys\n```\n"
+PAGES = "index", "chapter", "claims", "red", "blue", "api"
 TOC = f"{{format: jb-book, root: book/index, chapters: [{', '.join(f'file: book/{p}' for p in PAGES[1:])}]}}"
 
 
@@ -121,6 +133,11 @@ class Book:
         self.write("book/chapter.md", CHAPTER)
         self.write("book/red.md", COLOUR)
         self.write("book/blue.md", BLUE)
+        (folder / "imported" / "toys").mkdir(parents=True)
+        self.write("imported/toys/__init__.py", '"""To play with."""')
+        self.write("imported/toys/drum.py", TOY)
+        self.write("imported/toys/_private.py", '"""Not to be seen."""')
+        self.write("book/api.md", API)
         self.write("book/claims.md", "# Claims\n\n```{claims}\n```\n")
         self.write("book/claims.yml", CLAIMS)
 
@@ -130,7 +147,11 @@ class Book:
     def build(self) -> int:
         program = Path(sys.executable).parent / "jupyter-book"
         command = [program, "build", "-W", "-n", "--keep-going", "."]
-        places = {"GANSRC_DATA": "data", "JUPYTER_PATH": str(self.folder / "jupyter")}
+        places = {
+            "GANSRC_DATA": "data",
+            "JUPYTER_PATH": str(self.folder / "jupyter"),
+            "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(self.folder / "imported")]),
+        }
         process = subprocess.run(
             command, cwd=self.folder, env=os.environ | places, capture_output=True, text=True
         )
@@ -183,6 +204,16 @@ def test_the_line_that_carries_figures_is_not_on_its_page(book: Book) -> None:
     assert "data-figures" not in source and "cell_output" not in source.split("<article", 1)[1]
 
 
+def test_a_package_is_documented_module_by_module(book: Book) -> None:
+    text, source = book.text("api"), (book.folder / "_build/html/book/api.html").read_text(encoding="utf-8")
+    assert re.search(r"toys # To play with. toys.drum # Toys: drum_ . toys.drum. beat \(", text)
+    assert r"A drum_ of n_ beats, \( n ^ 2 \) of them | or * so; many ." in text.replace("n^2", "n ^ 2")
+    assert r"\[\frac{n}{2} = 1\]" in text
+    assert r"n_ and C:\drums, for times ." in text
+    assert "Not to be seen" not in text
+    assert 'href="../_modules/toys/drum.html#beat"' in source
+
+
 def test_nothing_runs_twice(book: Book) -> None:
     assert book.executed() == {"chapter", "red", "blue"}
     assert book.build() == 0
@@ -201,6 +232,13 @@ def test_what_no_chapter_uses_runs_nothing(book: Book) -> None:
     )
     assert book.build() == 0
     assert "no targets are out of date" in book.log
+
+
+def test_a_new_module_gets_its_place(book: Book) -> None:
+    book.write("imported/toys/kite.py", '"""It flies."""')
+    assert book.build() == 0
+    assert "toys.kite # It flies." in book.text("api")
+    assert book.executed() == set()
 
 
 def test_a_models_file_runs_its_page_alone(book: Book) -> None:
@@ -311,6 +349,7 @@ def extension(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         ("from gansrc.models import *", "models models.red models.blue models.base"),
         ("from gansrc.models import late", "models models.red models.blue models.base"),
         ("def f():\n    if True:\n        import gansrc.cli as x", "cli"),
+        ("if TYPE_CHECKING:\n    from gansrc import cli", ""),
         ("import gansrc, torch\nprint(gansrc.__version__, gansrc.__file__)", ""),
         ("from gansrc.lazy import Kind", "lazy.kind"),  # found where it is defined
         ("%matplotlib inline\n!ls\nfrom gansrc import cli\n'gansrc.claims'", "cli"),

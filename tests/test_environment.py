@@ -101,8 +101,15 @@ def test_yaml_files_parse(pattern: str) -> None:
 
 def test_pre_commit_runs_the_pinned_tools() -> None:
     (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    tools = [tool for hook in repo["hooks"] for tool in hook["additional_dependencies"]]
-    assert tools == [f"{tool}=={pins()[tool]}" for tool in ("ruff", "codespell")]
+    tools = [tool for hook in repo["hooks"] for tool in hook.get("additional_dependencies", [])]
+    assert tools == [f"{tool}=={pins()[tool]}" for tool in ("ruff", "ruff", "codespell")]
+
+
+@pytest.mark.xfail(strict=True, reason="61 errors, in modules that are being rewritten")
+def test_types_fit() -> None:
+    pytest.importorskip("mypy")
+    process = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout
 
 
 def test_notebooks_for_colab_fetch_the_rest_first(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ class Claims(SphinxDirective):
     """The table of all claims: what the paper says, what we find and the rule for it, the verdict."""
 
     def run(self) -> list[nodes.Node]:
+        """Build the table; its cells are filled when all pages are read."""
         self.env.claims_page = self.env.docname
         note_user(self.env)
         rows = [_row(*(inline(title) for title in ("Claim", "The paper says", "We find", "Verdict")))]
@@ -68,6 +69,7 @@ class Place(SphinxRole):
     """The role of a pending place, named like the method of `Fill` that fills it."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Leave a place of the role's name, with the role's text as its key."""
         note_user(self.env)
         place = pending(what=self.name, key=self.text)
         self.set_source_info(place)
@@ -80,6 +82,7 @@ class Fill(SphinxPostTransform):
     default_priority = 6  # after the choice among an output's media types (4), before cross-references (10)
 
     def run(self, **kwargs: object) -> None:
+        """Fill one page's places; what no chapter has computed is a warning."""
         for place in list(self.document.findall(pending)):
             try:
                 if place["what"] == "verdict" and isinstance(place.parent, nodes.title):
@@ -129,6 +132,7 @@ class Fill(SphinxPostTransform):
         return [nodes.Text(powers(format(self.env.figures[claim][figure], form)))]
 
     def link(self, page: str, anchor: str, content: nodes.Node) -> nodes.reference:
+        """A link from the page that is being written."""
         return make_refnode(self.app.builder, self.env.docname, page, anchor, content)
 
 
@@ -149,6 +153,7 @@ def powers(text: str) -> str:
 
 
 def badge(judged: Verdict) -> nodes.inline:
+    """The kind of a verdict, in its colour."""
     return nodes.inline("", judged.kind, classes=["verdict-kind", CLASS[judged.kind]])
 
 
@@ -179,6 +184,7 @@ def keep(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    """Drop what was gathered from a page that is read again, or gone."""
     env.evidence.pop(docname, None)
     env.claims_users.discard(docname)
 
@@ -215,6 +221,7 @@ def _judge(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
 
 
 def setup(app: Sphinx) -> dict[str, bool | int]:
+    """Offer the directive and the roles; gather when pages are read, judge when all are."""
     app.add_config_value("claims_file", "book/claims.yml", "env", str)
     app.add_directive("claims", Claims)
     for what in ("result", "shown", "verdict"):

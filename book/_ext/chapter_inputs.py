@@ -166,14 +166,17 @@ def _module_name(path: Path) -> str:
 
 
 def _parsed(source: str) -> ast.Module:
-    return _WithoutDocstrings().visit(ast.parse(source))
+    return _WithoutIdleParts().visit(ast.parse(source))
 
 
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Drops strings that stand for themselves: what documents a module, a function, a constant."""
+class _WithoutIdleParts(ast.NodeTransformer):
+    """Drops what does nothing: strings that stand for themselves, like docstrings, and imports of types."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
 
 
 def _defined(tree: ast.Module) -> set[str]:

@@ -121,6 +121,7 @@ def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect the steps in Sphinx's order: at the start, before pages are read, after each."""
     app.connect("config-inited", prepare)
     app.connect("env-get-outdated", outdated)
     app.connect("env-before-read-docs", run_ahead)

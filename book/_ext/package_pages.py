@@ -39,6 +39,7 @@ class Package(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
+        """Write the sections in reStructuredText, and have them read."""
         found, lines = list(modules(self.arguments[0])), []
         self.env.metadata[self.env.docname][MODULES] = found
         for name in found:
@@ -78,6 +79,7 @@ def as_written(
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Bring autodoc, with links to the source, and the directive."""
     app.setup_extension("sphinx.ext.autodoc")
     app.setup_extension("sphinx.ext.viewcode")
     app.add_directive("package", Package)

@@ -61,6 +61,7 @@ def _is_notebook(app: Sphinx, pagename: str) -> bool:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Add the buttons before and after the theme's own."""
     app.connect("config-inited", switch_on)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme's buttons, at 501
     app.connect("html-page-context", offer_launch, priority=600)  # after them

@@ -31,6 +31,7 @@ class PaperEquations(MathDomain):
     """Sphinx's equations, numbered by their labels."""
 
     def note_equation(self, docname: str, labelid: str, location: Any = None) -> None:
+        """Give a labelled equation the number in its label; a label that is not the paper's is a warning."""
         super().note_equation(docname, labelid, location)
         number = paper_number("eq", labelid)
         if number is None:
@@ -40,6 +41,7 @@ class PaperEquations(MathDomain):
 
 
 def configure(app: Sphinx, config: Config) -> None:
+    """Switch Sphinx's own numbers of equations off."""
     config["math_numfig"] = False  # equation numbers come from the domain above, not from counting
 
 
@@ -72,6 +74,7 @@ def _numbers(docname: str, kind: str, counted: dict[str, tuple[int, ...]]) -> di
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Number by label: equations in Sphinx's domain, all else before and after its counting."""
     app.add_domain(PaperEquations, override=True)
     app.connect("config-inited", configure)
     # Sphinx counts in this event, at priority 500.

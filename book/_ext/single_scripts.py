@@ -22,5 +22,6 @@ def drop_repeats(
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Look through the scripts of each page when it is written."""
     app.connect("html-page-context", drop_repeats, priority=900)  # after everybody who adds scripts
     return {"parallel_read_safe": True, "parallel_write_safe": True}
