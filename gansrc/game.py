@@ -220,11 +220,6 @@ class Game:
         return net
 
 
-def summing(device: torch.device) -> torch.dtype:
-    """What reports are summed in: float64, so that it does not matter how they are split. MPS has none."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 def means(total: Float[Tensor, "4"]) -> dict[str, float]:
     """A report by name, brought to the host."""
     return dict(zip(("value", "g_cost", "d_real", "d_fake"), total.tolist(), strict=True))

@@ -243,8 +243,8 @@ class GAN(Model):
     def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Go on from the tensors of `state()`; ValueError if they are of other networks."""
         own = {key: tensor for part in self.state().values() for key, tensor in part.items()}
-        if "rng" in state and state["rng"].shape != own["rng"].shape:
-            raise ValueError("the saved state is of another kind of device: go on with that one")
+        if "rng" in state and state["rng"].shape != own["rng"].shape:  # of another kind of device
+            state = {**state, "rng": own["rng"]}
         wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
         if wrong:
             raise ValueError(

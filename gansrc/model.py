@@ -94,7 +94,8 @@ class Model(ABC):
     def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Continue from the tensors of all files of `state()`, as they were after `updates` updates.
 
-        Raises ValueError if they are of another model or another kind of device.
+        A random stream of another kind of device cannot be taken up: there it begins anew. Raises ValueError
+        for tensors of another model.
         """
 
 

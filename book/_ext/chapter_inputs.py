@@ -140,10 +140,10 @@ class Repository:
         return set(self.records) if called & LISTING or ("runs" in parts and not found) else found
 
     def model(self, record: str) -> str:
-        """The class of a record's model; "" of a GAN, which `gansrc.runs` knows by itself."""
+        """The class of a record's recipe; "" of a GAN's, which `gansrc.runs` knows by itself."""
         file = self.records[record] / "run.json"
         recipe = json.loads(file.read_text(encoding="utf-8"))["recipe"] if file.exists() else {}
-        return recipe.get("model", "")
+        return f"{recipe['model']}Recipe" if recipe.get("model", "GAN") != "GAN" else ""
 
     @cached_property
     def digests(self) -> dict[str, bytes]:

@@ -21,8 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gansrc import datasets, parzen
-from gansrc.devices import tensor_float_32
 from gansrc.datasets import Dataset
+from gansrc.devices import tensor_float_32
 from gansrc.model import Model, Recipe
 from gansrc.mosaics import save_grid
 from gansrc.runs.files import (
