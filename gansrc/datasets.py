@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class Dataset:
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Dataset:
         """The set with every part's images changed."""
         folds = tuple((change(valid), change(test)) for valid, test in self.folds)
-        parts = {part: change(getattr(self, part)) for part in ("train", "valid", "test")}
+        parts: dict[str, Any] = {part: change(getattr(self, part)) for part in ("train", "valid", "test")}
         return replace(self, **parts, folds=folds)
 
     @property
