@@ -201,7 +201,7 @@ def test_a_belief_net_that_has_learnt_all_is_not_prolonged(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["cae", "gsn", "dbn", "gmmn"])
-def test_weights_start_as_their_authors_have_it(kind):
+def test_weights_start_as_wide_as_their_sources_say(kind):
     model = small(kind, hidden=(200, 150)).start(of(torch.rand(10, 100)), 0)
     for weight in (p for p in model.parameters() if p.ndim == 2):
         rows, columns = weight.shape
@@ -382,17 +382,18 @@ def test_R2_samples_of_a_linear_decoder_are_those_of_a_known_gaussian():
 
 def test_mmd_by_a_double_sum():
     rng = np.random.default_rng(0)
-    x, y, widths = rng.random((7, 3)), rng.random((5, 3)), (0.5, 2.0)
+    x, y, bandwidths = rng.random((7, 3)), rng.random((5, 3)), (0.5, 2.0)
 
     def k(a: np.ndarray, b: np.ndarray) -> float:
-        return sum(math.exp(-((a - b) ** 2).sum() / (2 * w)) for w in widths)
+        return sum(math.exp(-((a - b) ** 2).sum() / (2 * bandwidth)) for bandwidth in bandwidths)
 
     def mean(first: np.ndarray, second: np.ndarray) -> float:
         return sum(k(a, b) for a in first for b in second) / (len(first) * len(second))
 
     expected = mean(x, x) - 2 * mean(x, y) + mean(y, y)
-    assert squared_mmd(torch.tensor(x), torch.tensor(y), widths).item() == pytest.approx(expected, abs=1e-12)
-    assert squared_mmd(torch.tensor(x), torch.tensor(x), widths).item() == pytest.approx(0, abs=1e-12)
+    x, y = torch.tensor(x), torch.tensor(y)
+    assert squared_mmd(x, y, bandwidths).item() == pytest.approx(expected, abs=1e-12)
+    assert squared_mmd(x, x, bandwidths).item() == pytest.approx(0, abs=1e-12)
 
 
 def gaussian(n: int) -> Tensor:

@@ -17,6 +17,8 @@ from gansrc.datasets import of
 from gansrc.models.base import MinibatchModel, MinibatchRecipe
 
 ADAM = (0.9, 0.999, 1e-8)  # as Kingma & Ba (2015) have it
+CHAIN = {"chains": 3, "burn_in": 0, "thin": 1}
+NOISE = {"salt_and_pepper": 0.4, "noise_std": 0.7}
 
 
 @pytest.fixture(autouse=True)
@@ -124,8 +126,7 @@ def randomise(model: MinibatchModel) -> None:
 
 
 def test_R7_the_chain_of_a_stack_walks_along_the_top_jacobian(images):
-    chain = {"chains": 3, "burn_in": 0, "thin": 1}
-    model = recipe("cae-mnist", hidden=(6, 5, 4), sampling_std=0.5, **chain).start(of(images), 0)
+    model = recipe("cae-mnist", hidden=(6, 5, 4), sampling_std=0.5, **CHAIN).start(of(images), 0)
     randomise(model)
     own, rng = copies(model), torch.Generator().manual_seed(5)
     h = up(up(up(model.starts, own, 0), own, 1), own, 2)
@@ -138,8 +139,7 @@ def test_R7_the_chain_of_a_stack_walks_along_the_top_jacobian(images):
 
 
 def test_R3_the_chain_of_a_belief_net_draws_at_the_top_and_passes_means_down(images):
-    chain = {"chains": 3, "burn_in": 0, "thin": 1}
-    model = recipe("dbn-mnist", hidden=(6, 5, 4), batch_size=8, **chain).start(of(images), 0)
+    model = recipe("dbn-mnist", hidden=(6, 5, 4), batch_size=8, **CHAIN).start(of(images), 0)
     randomise(model)
     own, rng = copies(model), torch.Generator().manual_seed(5)
     h = torch.bernoulli(up(up(up(model.starts, own, 0), own, 1), own, 2), generator=rng)
@@ -217,9 +217,6 @@ def walk(x: Tensor, own: dict[str, Tensor], rng: torch.Generator, resample: bool
         h2 = torch.tanh(h1 @ W2.T + h3 @ W3 + b2 + noise(b2)) + noise(b2)
 
 
-NOISE = {"salt_and_pepper": 0.4, "noise_std": 0.7}
-
-
 @pytest.mark.parametrize("resample", [True, False])
 def test_R7_a_stochastic_network_walks_back(images, resample):
     model = recipe(
@@ -242,8 +239,7 @@ def test_R7_a_stochastic_network_walks_back(images, resample):
 
 @pytest.mark.parametrize("resample", [True, False])
 def test_R7_the_chain_of_a_stochastic_network_yields_probabilities(images, resample):
-    chain = {"chains": 3, "burn_in": 0, "thin": 1}
-    model = recipe("gsn-mnist", hidden=(6, 5, 4), resample=resample, **chain, **NOISE).start(of(images), 0)
+    model = recipe("gsn-mnist", hidden=(6, 5, 4), resample=resample, **CHAIN, **NOISE).start(of(images), 0)
     randomise(model)
     steps = walk(model.starts, copies(model), torch.Generator().manual_seed(5), resample)
     for x in model.samples(18, torch.Generator().manual_seed(5)).split(3):
@@ -290,10 +286,8 @@ def test_R2_a_variational_auto_encoder_climbs_its_bound(images):
 
 def root_mmd(x: Tensor, y: Tensor, bandwidths: tuple[float, ...]) -> Tensor:
     """The maximum mean discrepancy by all differences at once."""
-    both, signs = (
-        torch.cat([x, y]),
-        torch.cat([torch.full((len(x),), 1 / len(x)), torch.full((len(y),), -1 / len(y))]),
-    )
+    both = torch.cat([x, y])
+    signs = torch.cat([torch.full((len(x),), 1 / len(x)), torch.full((len(y),), -1 / len(y))])
     squared = ((both[:, None] - both[None]) ** 2).sum(2)
     return (signs @ sum((-squared / (2 * w)).exp() for w in bandwidths) @ signs).sqrt()
 
