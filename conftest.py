@@ -17,6 +17,8 @@ except ImportError:  # without Jupyter the unit tests still run
     IPyNbFile = object
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait shall not spin
+if data := os.environ.get("GANSRC_DATA"):  # chapters run in folders of their own
+    os.environ["GANSRC_DATA"] = os.path.abspath(os.path.expanduser(data))
 
 ROOT = Path(__file__).parent
 CHECKED = "nbval-check-output"

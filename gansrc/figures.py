@@ -85,7 +85,7 @@ def mosaic(
     channels, height, width = image_shape if len(image_shape) == 3 else (1, *image_shape)
     rows = len(images) // columns
     grid = images.detach().cpu().reshape(-1, channels, height, width)
-    picture = make_grid(grid, nrow=columns, padding=0).movedim(0, -1)
+    picture = make_grid(grid, nrow=columns, padding=0).movedim(0, -1).numpy()
     scale = 6.4 / max(columns, 8)
     figure, axes = plt.subplots(figsize=(columns * scale, rows * scale * height / width))
     axes.imshow(picture, interpolation="nearest")
