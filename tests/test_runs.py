@@ -362,6 +362,7 @@ def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, lev
     assert record_of(run)["evaluation"] == result and (result["samples"], result["seed"]) == (300, 2014)
     samples = kept.samples(300, seed=2014)
     valid, test = as_seen(data.valid[:1000], recipe.contrast), as_seen(data.test, recipe.contrast)
+    assert kept.score() == kept.score("original") != kept.score("fine")
     for grid, sigmas in sigmas_of(recipe.contrast).items():
         best = max(sigmas, key=lambda sigma: by_definition(samples, valid, sigma).mean())
         points = by_definition(samples, test, best)
@@ -378,9 +379,9 @@ def test_anybodys_samples_are_scored_as_they_are_by_1000_validation_images(tmp_p
     pattern = 0.5 * rng.random((28, 28))  # no mirror image of itself
     samples, valid, test = (
         np.clip(pattern + 0.25 + spread * rng.standard_normal((n, 28, 28)), 0, 1).astype(np.float32)
-        for n, spread in ((12, 0.05), (1010, 0.2), (15, 0.1))
+        for n, spread in ((12, 0.05), (1200, 0.2), (15, 0.1))
     )
-    valid[1000:] = rng.random((10, 28, 28)) > 0.5
+    valid[1000:] = rng.random((200, 28, 28)) > 0.5
     parts = [torch.from_numpy(x).flatten(1) for x in (samples, valid, test)]
     ours = datasets.Dataset("mnist", "ours", *parts, (28, 28), True, "mnist")
     monkeypatch.setattr(datasets, "mnist", lambda: ours)
