@@ -162,6 +162,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path({tests!r})))
 from test_runs import SMALL
 from gansrc import runs
+runs.N_SAMPLES = 300
 time.monotonic = itertools.count(0, 30).__next__  # a fast clock: a checkpoint every epoch or two
 try:
     runs.train(SMALL, Path({out!r}), epochs=300, data={data!r})
@@ -171,7 +172,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, how):
+def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, few_samples, how):
     out = tmp_path / "run"
     script = SCRIPT.format(tests=str(Path(__file__).parent), out=str(out), data=images)
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
@@ -301,7 +302,9 @@ def test_training_needs_no_git(tmp_path, images, monkeypatch):
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(tmp_path, images, monkeypatch, seeds):
+def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(
+    tmp_path, images, few_samples, monkeypatch, seeds
+):
     class Killed(BaseException):
         pass
 
@@ -322,22 +325,25 @@ def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(tmp_path, i
         folders = {seed: tmp_path / f"{n}-seed-{seed}" for seed in range(seeds)}
         with monkeypatch.context() as patch:
             patch.setattr(runs, "save_file", write)
-            patch.setattr(runs.os, "replace", replace)
-            patch.setattr(runs.time, "monotonic", itertools.count(0, 30).__next__)
+            patch.setattr(os, "replace", replace)
+            set_clock(patch, itertools.repeat(15.0))  # a checkpoint within each epoch, and one at the end
             try:
-                runs.train_seeds(SMALL, folders, epochs=3, data=images)
+                runs.train_seeds(large_batches, folders, epochs=2, data=images)
             except Killed:
                 pass
             else:
                 return False
-        for one, other in zip(runs.train_seeds(SMALL, folders, epochs=3, data=images), wholes, strict=True):
+        for one, other in zip(
+            runs.train_seeds(large_batches, folders, epochs=2, data=images), wholes, strict=True
+        ):
             assert (everything(one) - everything(other)).abs().max() < (1e-5 if seeds > 1 else 1e-30)
             assert len(list(one.folder.glob("checkpoint-*"))) == 1
             np.testing.assert_allclose(one.history["value"], other.history["value"], atol=1e-5)
         return True
 
+    large_batches = dataclasses.replace(SMALL, rules=dataclasses.replace(RULES, batch_size=25))
     folders = {seed: tmp_path / f"whole-seed-{seed}" for seed in range(seeds)}
-    wholes = runs.train_seeds(SMALL, folders, epochs=3, data=images)
+    wholes = runs.train_seeds(large_batches, folders, epochs=2, data=images)
     survived = 0
     while survives(survived):
         survived += 1
