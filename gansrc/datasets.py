@@ -95,9 +95,10 @@ def of(train: Float[Tensor, "n d"], image_shape: tuple[int, ...] = ()) -> Datase
 
 
 def root() -> Path:
-    """The data folder: GANSRC_DATA, or gansrc in the user's cache folder."""
+    """The data folder: GANSRC_DATA, or gansrc in the user's cache folder; an absolute path."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(os.environ.get("GANSRC_DATA") or Path(cache) / "gansrc")
+    folder = os.environ.get("GANSRC_DATA") or os.path.join(cache, "gansrc")
+    return Path(os.path.abspath(os.path.expanduser(folder)))
 
 
 def load(name: str) -> Dataset:

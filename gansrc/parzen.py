@@ -43,6 +43,8 @@ PIECE = 2**18
 """Entries that a core works on at one time: 1 MB stays in its cache."""
 PANEL = 160
 """Longest sum left to a float32 matrix product: shorter ones round less and take longer."""
+LARGEST = 1e150
+"""Sizes of coordinates and of sigma end there, those of sigma begin at its inverse: float64 holds squares."""
 
 
 class Score(NamedTuple):
@@ -64,7 +66,7 @@ def log_likelihood(
     samples is (n, d), x is (m, d); one sigma gives (m,), a sequence of s of them (m, s). Floats of any
     precision go in, float64 comes out, on the device of x. Memory beyond the inputs: a float32 copy of the
     samples and some 100 MB. Raises ValueError for shapes that do not fit, integers (divide pixels by 255),
-    empty or non-finite data, and sigma <= 0.
+    empty or non-finite data, sigma <= 0, and sizes whose squares are beyond float64.
     """
     values = _log_likelihood(*_matching(samples, x, "x"), _widths(sigma))
     return values if np.ndim(sigma) else values[:, 0]
@@ -113,7 +115,8 @@ def score(samples: Array, valid: Array, test: Array, sigmas: Sequence[float] | A
 #   measured again in float64, coordinate by coordinate, and the others dropped: `_near_log_sums`. As reach
 #   is sigma^2 (log n + NEGLIGIBLE) plus twice the slack, a dropped sample is truly more than the former below
 #   the nearest; all together weigh less than n exp(-log n - NEGLIGIBLE) = exp(-NEGLIGIBLE) of that one.
-# - Should over one pair in a hundred be near, a float64 matrix product is quicker: `_float64_log_sums`.
+# - Should over one pair in a hundred be near, a float64 matrix product is quicker: `_float64_log_sums`. Where
+#   sigma is minute beside the distances its own slack is too large, and the pairs are measured all the same.
 
 
 class _Window(NamedTuple):
@@ -171,9 +174,13 @@ def _window(samples: Float[Tensor, "n d"], dtype: torch.dtype) -> _Window:
 def _log_sums(window: _Window, x: Float[Tensor, "b d"], sigmas: list[float]) -> Float64[Tensor, "b s"]:
     """log sum_j exp(-|x - s_j|^2 / 2 sigma^2), for one block of x and every sigma."""
     n = len(window.samples)
-    products, half_x, slack = _products(window, x)
+    products, half_x, slack, slack64 = _products(window, x)
+    exact = slack64 < TOLERANCE * min(sigmas) ** 2  # a float64 product is
     if slack == math.inf:
-        return _float64_log_sums(window, x, sigmas)
+        if exact:
+            return _float64_log_sums(window, x, sigmas)
+        row, column = torch.ones_like(products).nonzero(as_tuple=True)
+        return _near_log_sums(window, x, row, column, sigmas)
     wide = [k for k, sigma in enumerate(sigmas) if slack < TOLERANCE * sigma**2]
     narrow = [k for k in range(len(sigmas)) if k not in wide]
     reach = max((sigmas[k] ** 2 for k in narrow), default=0.0) * (math.log(n) + NEGLIGIBLE) + 2 * slack
@@ -195,7 +202,7 @@ def _log_sums(window: _Window, x: Float[Tensor, "b d"], sigmas: list[float]) -> 
     if narrow:
         row, column = map(torch.cat, zip(*near, strict=True))
         widths = [sigmas[k] for k in narrow]
-        if 100 * len(row) < products.numel():
+        if 100 * len(row) < products.numel() or not exact:
             sums[:, narrow] = _near_log_sums(window, x, row, column, widths)
         else:
             sums[:, narrow] = _float64_log_sums(window, x, widths)
@@ -204,14 +211,16 @@ def _log_sums(window: _Window, x: Float[Tensor, "b d"], sigmas: list[float]) -> 
 
 def _products(
     window: _Window, x: Float[Tensor, "b d"]
-) -> tuple[Float32[Tensor, "b n"], Float64[Tensor, " b"], float]:
+) -> tuple[Float32[Tensor, "b n"], Float64[Tensor, " b"], float, float]:
     """x.s in float32, |x|^2 / 2, and the slack: a bound on the error of |x|^2 / 2 + |s|^2 / 2 - x.s.
+
+    Last, the slack that this sum would have in float64.
 
     With u = 2^-24, rounding x and s costs at most 2u|x||s| + u|x|^2 + u|s|^2; summing p products, pu|x||s|
     (panel by panel: Cauchy-Schwarz adds them up); adding q panels, (q - 1)u|x||s|; rounding and subtracting
     |s|^2 / 2, u|s|^2 + u|x||s|. All this is at most u|x|^2 + (p + q + 4) u |s| max(|x|, |s|). A trifle is
     added for each of the d products, should it be too small for float32. If any may be too large, the slack
-    is infinite.
+    is infinite. In float64 u is 2^-53, and there is one panel of all d products.
     """
     n, d = window.samples.shape
     moved = (x - window.centre).float()
@@ -224,7 +233,8 @@ def _products(
     longest_s, longest_x = (math.sqrt(2 * half.max().item()) for half in (window.half_squares, half_x))
     largest, limits = longest_s * max(longest_x, longest_s), torch.finfo(torch.float32)
     slack = 2**-24 * (longest_x**2 + (min(PANEL, d) + len(panels) + 4) * largest) + d * limits.tiny
-    return products, half_x, slack if max(largest, slack) < limits.max else math.inf
+    slack64 = 2**-53 * (longest_x**2 + (d + 5) * largest)
+    return products, half_x, slack if max(largest, slack) < limits.max else math.inf, slack64
 
 
 def _half_squares(vectors: Float[Tensor, "r d"]) -> Float64[Tensor, " r"]:
@@ -332,17 +342,25 @@ def _points(points: Array, name: str) -> Float[Tensor, "n d"]:
         )
     if isinstance(points, np.ndarray):  # in this machine's byte order, and writable, or torch complains
         points = torch.from_numpy(np.require(points, f"f{min(points.itemsize, 8)}", ["C", "W"]))
-    if not torch.stack(points.aminmax()).isfinite().all():
+    size = torch.stack(points.aminmax()).abs().max()
+    if not size.isfinite():
         row = int((~points.isfinite()).any(1).nonzero()[0])
         raise ValueError(f"{name} must be finite, got nan or infinity in row {row}: leave such rows out")
+    if size > LARGEST:
+        raise ValueError(f"{name} must lie within ±1e150, got {size:g}: rescale them")
     return points
 
 
 def _widths(sigma: float | Sequence[float] | Array) -> list[float]:
-    widths = torch.as_tensor(sigma, dtype=torch.float64)
+    try:
+        widths = torch.as_tensor(sigma, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"sigma must be one number or a list of them, got {sigma!r}") from None
     if widths.ndim > 1 or len(widths.reshape(-1)) == 0:
         raise ValueError(f"sigma must be one number or a list of them, got shape {tuple(widths.shape)}")
     for width in widths.reshape(-1).tolist():
         if not 0 < width < math.inf:
             raise ValueError(f"sigma must be positive and finite, got {width:g}")
+        if not 1 / LARGEST <= width <= LARGEST:
+            raise ValueError(f"sigma must lie in [1e-150, 1e150], got {width:g}: rescale it and the data")
     return widths.reshape(-1).tolist()

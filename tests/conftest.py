@@ -27,8 +27,8 @@ def levels(tmp_path) -> str:
     rng, file = np.random.default_rng(1), tmp_path / "levels.npz"
     parts = {
         name: np.clip(grey + 0.1 * rng.standard_normal((n, 4, 4)) + np.linspace(0, 0.1, 4), 0, 1)
-        for name, grey, n in (("x_train", 0.3, 200), ("x_valid", 0.5, 1020), ("x_test", 0.7, 40))
+        for name, grey, n in (("x_train", 0.3, 200), ("x_valid", 0.5, 1200), ("x_test", 0.7, 40))
     }
-    parts["x_valid"][1000:] = rng.random((20, 4, 4)) > 0.1
+    parts["x_valid"][1000:] = rng.random((200, 4, 4)) > 0.1
     np.savez(file, **parts)
     return str(file)

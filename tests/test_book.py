@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -170,11 +170,22 @@ class Book:
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
-    """The small book, built without a warning. Each test below starts where the last one left it."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Book:
+    """The small book, built without a warning."""
     book = Book(tmp_path_factory.mktemp("book"))
     assert book.build() == 0, book.log
     return book
+
+
+@pytest.fixture
+def book(built: Book, tmp_path: Path) -> Iterator[Book]:
+    """The built book, which is as it was when the test has ended: a build knows a book by its folder."""
+    log, kept = built.log, tmp_path / "kept"
+    shutil.copytree(built.folder, kept)
+    yield built
+    shutil.rmtree(built.folder)
+    shutil.move(kept, built.folder)
+    built.log = log
 
 
 def test_the_papers_numbers_hold_across_pages(book: Book) -> None:

@@ -54,9 +54,14 @@ def write_references(book: Path) -> Path:
     return book.parent / "tests/reference/part/index.ipynb"
 
 
-def test_a_failing_cell_fails_and_names_itself(pytester: pytest.Pytester, book: Path) -> None:
+def test_a_failing_cell_fails_and_names_itself_in_the_data_folder_of_the_tests(
+    pytester: pytest.Pytester, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_references(book)
-    (book / "failing.md").write_text(HEADER + cell("x = 1") + cell("assert x == 2, 'x is not 2'"))
+    monkeypatch.setenv("GANSRC_DATA", "some/data")  # as seen from where pytest starts
+    folder = str(pytester.path / "some" / "data")
+    good = cell(f"import os\nassert os.environ['GANSRC_DATA'] == {folder!r}")
+    (book / "failing.md").write_text(HEADER + good + cell("x = 1\nassert x == 2, 'x is not 2'"))
     result = run(pytester)
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*AssertionError*x is not 2*"])

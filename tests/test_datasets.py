@@ -30,6 +30,26 @@ def write_mnist(folder: Path, *, damage: str = "") -> None:
         (raw / f"{name}-labels-idx1-ubyte").write_bytes(labels)
 
 
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("some data", "here/some data"),
+        ("../data", "data"),
+        ("~/data", "home/data"),
+        ("~nobody-of-that-name/data", "here/~nobody-of-that-name/data"),
+        ("", "cache/gansrc"),
+    ],
+)
+def test_the_data_folder_is_an_absolute_path(tmp_path, monkeypatch, given, folder):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))  # its name on Windows
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GANSRC_DATA", given)
+    assert datasets.root() == tmp_path / folder
+
+
 @pytest.fixture
 def mnist() -> datasets.Dataset:
     data = datasets.mnist()

@@ -1,14 +1,59 @@
-"""Tables and mosaics: what stands where."""
+"""The book's plots: every pixel where it belongs, in its own colour."""
 
 from __future__ import annotations
 
+import base64
+import html
+import io
+import re
+from collections.abc import Iterator
+
 import matplotlib
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gansrc import figures
 
-matplotlib.use("Agg")
+
+@pytest.fixture(autouse=True)
+def no_window() -> Iterator[None]:
+    with matplotlib.rc_context({"backend": "agg"}):
+        yield
+    matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 3, 4)])
+def test_a_mosaic_goes_row_by_row_and_keeps_the_colours(shape):
+    images = np.random.default_rng(0).random((10, *shape), dtype=np.float32)
+    figure = figures.mosaic(torch.from_numpy(images).flatten(1), 5, shape, marked_column=2)
+    (axes,) = figure.axes
+    drawn = np.asarray(axes.images[0].get_array())
+    assert drawn.shape == (6, 20, 3)
+    for i, image in enumerate(images):
+        row, column = divmod(i, 5)
+        tile = drawn[3 * row : 3 * row + 3, 4 * column : 4 * column + 4]
+        colours = np.broadcast_to(image, (3, 3, 4))  # grey: the same in red, green and blue
+        np.testing.assert_array_equal(tile, colours.transpose(1, 2, 0))
+    (frame,) = axes.patches
+    assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((7.5, -0.5), 4, 6)
+
+
+def test_a_movie_shows_every_image_in_turn_four_times_as_large():
+    pytest.importorskip("IPython")
+    images = torch.linspace(0, 1, 6)[:, None].expand(-1, 30).clone()
+    images[:, :6] = 0.5  # the upper row of 5 x 6 pixels
+    page = figures.movie(images, (5, 6), 'A "chain"', milliseconds=70).data
+    assert html.unescape(re.search(r'alt="([^"]*)"', page)[1]) == 'A "chain"' and "Play: 6 steps" in page
+    film = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]*)", page)[1])))
+    assert film.size == (24, 20) and film.n_frames == 6
+    for i, image in enumerate(images.reshape(6, 5, 6)):
+        film.seek(i)
+        drawn = np.asarray(film.convert("L"), float)
+        assert film.info["duration"] == 70
+        expected = np.kron(image.numpy() * 255, np.ones((4, 4)))
+        assert abs(drawn - expected)[8:].max() < 6 and abs(drawn - expected)[:2].max() < 12
 
 
 def test_columns_of_figures_are_flush_right_and_those_of_words_left() -> None:

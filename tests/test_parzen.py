@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import subprocess
 import sys
@@ -112,6 +113,28 @@ def test_clusters_and_outliers_far_apart():
     assert abs(errors(samples, x, GRID)).max() < 1e-2
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 50, 99, 101, 2000])
+@pytest.mark.parametrize("d", [1, 3, 40])
+def test_a_sigma_that_is_minute_beside_samples_far_apart(n, d):
+    rng = np.random.default_rng(n)
+    for spread in (1.0, 1e6, 1e30):
+        for sigma in spread * 10.0 ** np.array([-13, -10, -7, -3]):
+            samples = spread * rng.standard_normal((n, d))
+            x = np.concatenate([samples[:7] + sigma * rng.standard_normal((min(n, 7), d)), -samples[:3]])
+            assert abs(errors(samples, x, [sigma])).max() < 1e-2
+            highest = -d * math.log(sigma * math.sqrt(2 * math.pi))
+            assert parzen.log_likelihood(samples, x, sigma).max() <= highest + 1e-9
+    clusters = np.repeat(1e6 * rng.standard_normal((3, d)), n, axis=0)
+    samples = clusters + 1e-4 * rng.standard_normal((3 * n, d))  # more than one pair in a hundred is near
+    assert abs(errors(samples, samples[::n] + 1e-4, [1e-4])).max() < 1e-2
+
+
+def test_two_samples_far_apart_are_two_gaussians():
+    samples, x = np.array([[0.0], [1e6]]), np.array([[0.0], [0.0003], [1e6]])
+    truth = stats.norm(0, 1e-4).logpdf([0.0, 0.0003, 0.0]) - math.log(2)
+    np.testing.assert_allclose(parzen.log_likelihood(samples, x, 1e-4), truth, rtol=1e-12)
+
+
 @pytest.mark.parametrize("d", [1, 3, 40])
 @pytest.mark.parametrize("sigma", [0.05, 0.3, 2.0])
 def test_agrees_with_scikit_learn(d, sigma):
@@ -178,10 +201,15 @@ def test_the_error_bound_holds():
         for d in (3, 784):
             samples, x = images(kind, d)
             window = parzen._window(samples, torch.float32)
-            products, half_x, slack = parzen._products(window, x)
+            products, half_x, slack, slack64 = parzen._products(window, x)
             affinity = (products - window.half_squares.float()).double()
             truth = half_x[:, None] - torch.from_numpy(cdist(x.double(), samples.double(), "sqeuclidean")) / 2
             assert (affinity - truth).abs().max() < slack, (kind, d)
+            left, right = (t[:10].double() - window.centre.double() for t in (x, samples))
+            of_float64 = left @ right.T - (left**2).sum(1)[:, None] / 2 - (right**2).sum(1) / 2
+            left, right = (np.asarray(t, np.longdouble) for t in (x[:10], samples[:10]))
+            exact = -((left[:, None] - right) ** 2).sum(-1) / 2
+            assert abs(of_float64.numpy() - exact).max() < slack64, (kind, d)
 
 
 @pytest.mark.parametrize("distance", [0.97, 1.03])
@@ -272,10 +300,17 @@ def test_any_number_of_threads(threads, monkeypatch):
     np.testing.assert_allclose(result, truth, rtol=1e-6, atol=1e-3)
 
 
-def test_reduced_precision_does_not_reach_the_distances():
+def test_reduced_precision_does_not_reach_the_distances(monkeypatch):
     """TF32 and bfloat16 would cost nats; the switch that allows them is found as it was left."""
     samples, x = images("uniform", 784)
     truth = parzen.log_likelihood(samples, x, GRID)
+    multiply, seen = torch.Tensor.addmm_, []
+
+    def addmm_(*arguments, **options):  # whether a CPU makes use of the switch is another matter
+        seen.append([b.matmul.fp32_precision for b in (torch.backends.cuda, torch.backends.mkldnn)])
+        return multiply(*arguments, **options)
+
+    monkeypatch.setattr(torch.Tensor, "addmm_", addmm_)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -288,6 +323,7 @@ def test_reduced_precision_does_not_reach_the_distances():
     finally:
         torch.set_float32_matmul_precision(before)
     assert torch.equal(result, truth)
+    assert seen and all(precisions == ["ieee", "ieee"] for precisions in seen)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -367,6 +403,9 @@ ENDLESS[3, 0] = -math.inf
         (GOOD, GOOD, [0.1, 0.0], r"sigma must be positive and finite, got 0"),
         (GOOD, GOOD, math.nan, r"sigma must be positive and finite, got nan"),
         (GOOD, GOOD, math.inf, r"sigma must be positive and finite, got inf"),
+        (GOOD, GOOD, 1e160, r"sigma must lie in \[1e-150, 1e150\], got 1e\+160: rescale"),
+        (GOOD, GOOD, [0.1, 1e-170], r"sigma must lie in \[1e-150, 1e150\], got 1e-170: rescale"),
+        (GOOD.double() * 1e200, GOOD, 0.2, r"samples must lie within ±1e150, got .*e\+199: rescale"),
         (GOOD, GOOD, [], r"sigma must be one number or a list of them, got shape \(0,\)"),
         (GOOD, GOOD, np.ones((2, 2)), r"sigma must be one number or a list of them, got shape \(2, 2\)"),
     ],
@@ -375,6 +414,16 @@ def test_bad_input_is_one_line(samples, x, sigma, message):
     with pytest.raises(ValueError, match=message) as error:
         parzen.log_likelihood(samples, x, sigma)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("sigma", ["scott", None, ["a", 0.1], [0.1, None], [[0.1], [0.2, 0.3]], 1j])
+def test_a_sigma_that_is_no_number_is_shown(sigma):
+    spec = importlib.util.spec_from_file_location("as_callers_have_it", parzen.__file__)
+    module = importlib.util.module_from_spec(spec)  # without the types that are checked in tests alone
+    spec.loader.exec_module(module)
+    with pytest.raises(ValueError, match="^sigma must be one number or a list of them, got ") as error:
+        module.log_likelihood(GOOD, GOOD, sigma)
+    assert str(error.value).endswith(repr(sigma))
 
 
 def test_bad_input_is_called_by_its_name():
@@ -392,9 +441,9 @@ def test_memory_stays_at_a_block_of_distances():
         unit = 2**10 if sys.platform == "linux" else 2**20
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         samples, x = torch.rand(40_000, 24), torch.rand(4_000, 24)
-        parzen.log_likelihood(samples[:99], x[:99], parzen.SIGMAS)
+        parzen.log_likelihood(samples[:99], x[:99], [0.02, 1.0])
         before = peak()
-        parzen.log_likelihood(samples, x, parzen.SIGMAS)
+        parzen.log_likelihood(samples, x, [0.02, 1.0])
         print(peak() - before)"""
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 250

@@ -166,6 +166,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path({tests!r})))
 from test_runs import SMALL
 from gansrc import runs
+runs.N_SAMPLES = 300
 time.monotonic = itertools.count(0, 30).__next__  # a fast clock: a checkpoint every epoch or two
 try:
     runs.train(SMALL, Path({out!r}), epochs=300, data={data!r})
@@ -175,7 +176,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, how):
+def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, few_samples, how):
     out = tmp_path / "run"
     script = SCRIPT.format(tests=str(Path(__file__).parent), out=str(out), data=images)
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
@@ -321,7 +322,9 @@ def test_training_needs_no_git(tmp_path, images, monkeypatch):
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(tmp_path, images, monkeypatch, seeds):
+def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(
+    tmp_path, images, few_samples, monkeypatch, seeds
+):
     class Killed(BaseException):
         pass
 
@@ -342,22 +345,25 @@ def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(tmp_path, i
         folders = {seed: tmp_path / f"{n}-seed-{seed}" for seed in range(seeds)}
         with monkeypatch.context() as patch:
             patch.setattr(runs, "save_file", write)
-            patch.setattr(runs.os, "replace", replace)
-            patch.setattr(runs.time, "monotonic", itertools.count(0, 30).__next__)
+            patch.setattr(os, "replace", replace)
+            set_clock(patch, itertools.repeat(15.0))  # a checkpoint within each epoch, and one at the end
             try:
-                runs.train_seeds(SMALL, folders, epochs=3, data=images)
+                runs.train_seeds(large_batches, folders, epochs=2, data=images)
             except Killed:
                 pass
             else:
                 return False
-        for one, other in zip(runs.train_seeds(SMALL, folders, epochs=3, data=images), wholes, strict=True):
+        for one, other in zip(
+            runs.train_seeds(large_batches, folders, epochs=2, data=images), wholes, strict=True
+        ):
             assert (everything(one) - everything(other)).abs().max() < (1e-5 if seeds > 1 else 1e-30)
             assert len(list(one.folder.glob("checkpoint-*"))) == 1
             np.testing.assert_allclose(one.history["value"], other.history["value"], atol=1e-5)
         return True
 
+    large_batches = dataclasses.replace(SMALL, rules=dataclasses.replace(RULES, batch_size=25))
     folders = {seed: tmp_path / f"whole-seed-{seed}" for seed in range(seeds)}
-    wholes = runs.train_seeds(SMALL, folders, epochs=3, data=images)
+    wholes = runs.train_seeds(large_batches, folders, epochs=2, data=images)
     survived = 0
     while survives(survived):
         survived += 1
@@ -382,6 +388,7 @@ def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, lev
     assert record_of(run)["evaluation"] == result and (result["samples"], result["seed"]) == (300, 2014)
     samples = kept.samples(300, seed=2014)
     valid, test = as_seen(data.valid[:1000], recipe.contrast), as_seen(data.test, recipe.contrast)
+    assert kept.score() == kept.score("original") != kept.score("fine")
     for grid, sigmas in sigmas_of(recipe.contrast).items():
         best = max(sigmas, key=lambda sigma: by_definition(samples, valid, sigma).mean())
         points = by_definition(samples, test, best)
@@ -398,9 +405,9 @@ def test_anybodys_samples_are_scored_as_they_are_by_1000_validation_images(tmp_p
     pattern = 0.5 * rng.random((28, 28))  # no mirror image of itself
     samples, valid, test = (
         np.clip(pattern + 0.25 + spread * rng.standard_normal((n, 28, 28)), 0, 1).astype(np.float32)
-        for n, spread in ((12, 0.05), (1010, 0.2), (15, 0.1))
+        for n, spread in ((12, 0.05), (1200, 0.2), (15, 0.1))
     )
-    valid[1000:] = rng.random((10, 28, 28)) > 0.5
+    valid[1000:] = rng.random((200, 28, 28)) > 0.5
     parts = [torch.from_numpy(x).flatten(1) for x in (samples, valid, test)]
     ours = datasets.Dataset("mnist", "ours", *parts, (28, 28), True, "mnist")
     monkeypatch.setattr(datasets, "mnist", lambda: ours)
