@@ -16,15 +16,17 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from test_runs import SMALL, everything, record_of
 
-from gansrc import recipes, runs
+from gansrc import catalogue, parzen, runs
 from gansrc.cli import main
+from gansrc.game import Game
+from gansrc.runs import training
 
 
 @pytest.fixture
 def small(monkeypatch) -> None:
     """Small nets, and few samples to score them by."""
-    monkeypatch.setattr(recipes, "RECIPES", {"small": SMALL})
-    monkeypatch.setattr(runs, "N_SAMPLES", 100)
+    monkeypatch.setattr(catalogue, "RECIPES", {"small": SMALL})
+    monkeypatch.setattr(parzen, "N_SAMPLES", 100)
 
 
 def run_cli(capsys, *arguments: str) -> tuple[int, str]:
@@ -57,7 +59,7 @@ def test_the_command_line_from_training_to_samples(tmp_path, levels, small, caps
     assert main(train) == 0 and record_of(runs.Run(out)) == before  # nothing left to do
     shutil.rmtree(out / before["checkpoint"]["folder"])
     code, said = run_cli(capsys, "sample", str(out))
-    assert code == 2 and "this record keeps no generator" in said
+    assert code == 2 and "this record keeps no such weights" in said
 
 
 def test_seeds_begin_at_the_seed_that_is_given(tmp_path, images, small):
@@ -142,8 +144,8 @@ def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, sm
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(runs.Game, "_play", full)
-    monkeypatch.setattr(runs, "_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(Game, "reports", full)
+    monkeypatch.setattr(training, "_device", lambda name: torch.device("cpu"))
     command = ["train", "small", "--out", str(tmp_path / "run"), "--data", images, "--device", "cuda"]
     code, said = run_cli(capsys, *command)
     assert (
@@ -155,7 +157,7 @@ def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, sm
     def full_of_data(*_):
         raise RuntimeError("MPS backend out of memory (MPS allocated: 18.13 GB)")
 
-    monkeypatch.setattr(runs._Material, "load", full_of_data)
+    monkeypatch.setattr(training.Material, "load", full_of_data)
     code, said = run_cli(capsys, *command)
     assert code == 2 and "the memory of cuda does not suffice" in said
 
@@ -178,7 +180,7 @@ def test_a_full_disk_is_told_and_costs_nothing(tmp_path, images, small, capsys, 
         raise SafetensorError("I/O error: No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(runs, "save_file", full)
+        patched.setattr(training, "save_file", full)
         command = ["train", "small", "--out", str(run.folder), "--data", images, "--epochs", "2"]
         code, said = run_cli(capsys, *command)
     assert code == 2 and "No space left on device): make room, and go on" in said.splitlines()[-1]

@@ -17,14 +17,16 @@ from scipy.stats import sem
 from test_datasets import write_lfw
 from test_networks import shrunken
 
-from gansrc import datasets, mosaics, recipes, runs
+from gansrc import catalogue, datasets, mosaics, parzen, runs
 from gansrc.cli import main
-from gansrc.recipes import CIFAR10_CONV, CIFAR10_FC, FACES, FACES_STAGE_2, Recipe
+from gansrc.gan import GANRecipe
+from gansrc.recipes import CIFAR10_CONV, CIFAR10_FC, FACES, FACES_STAGE_2
+from gansrc.runs import evaluation
 
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
 
 
-def small(original: Recipe) -> Recipe:
+def small(original: GANRecipe) -> GANRecipe:
     """Small nets and batches, and an epoch of 8 updates."""
     net = shrunken(original)
     if original.g_deconvolution:
@@ -42,9 +44,9 @@ def at_home(tmp_path, monkeypatch) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "colour.npz", x_train=pixels)
     everything = {r.name: small(r) for r in (FACES, FACES_STAGE_2, CIFAR10_FC, CIFAR10_CONV)}
-    monkeypatch.setattr(recipes, "RECIPES", everything)
-    monkeypatch.setattr(runs, "LARGEST_FILE", 100)
-    monkeypatch.setattr(runs, "N_SAMPLES", 120)
+    monkeypatch.setattr(catalogue, "RECIPES", everything)
+    monkeypatch.setattr(evaluation, "LARGEST_FILE", 100)
+    monkeypatch.setattr(parzen, "N_SAMPLES", 120)
     return tmp_path
 
 
@@ -62,7 +64,7 @@ def colour(home: Path) -> list[str]:
 def test_an_experiment_runs_resumes_and_leaves_samples_in_place_of_the_generator(at_home, name, capsys):
     data = [] if name == "faces" else colour(at_home)
     run = train(at_home, name, *data)
-    assert (run.record["updates"], run.record["epochs"]) == (8, 1)
+    assert (run.record.updates, run.record.epochs) == (8, 1)
     assert run.history["updates"].tolist() == [2, 4, 6, 8]
     assert run.history["epoch"].tolist() == [0.25, 0.5, 0.75, 1]
     run = train(at_home, name, *data, epochs=2)
@@ -71,9 +73,9 @@ def test_an_experiment_runs_resumes_and_leaves_samples_in_place_of_the_generator
     drawn, path = run.samples(120), run.walk()  # of the generator
     assert main(["evaluate", str(run.folder)]) == 0
     assert "test log-likelihood, fine sigma grid" in capsys.readouterr().out
-    shutil.rmtree(run.folder / run.record["checkpoint"]["folder"])
+    shutil.rmtree(run.folder / run.record.checkpoint.folder)
     kept = runs.Run(run.folder)
-    low, high = kept.record["samples"]["range"]
+    low, high = kept.record.samples.range
     assert (low, high) == ((0, 1) if name == "faces" else (drawn.min(), drawn.max()))
     step = (high - low) / 255
     assert (kept.samples(120) - drawn).abs().max() <= 0.5001 * step
@@ -90,7 +92,7 @@ def test_a_record_may_keep_a_few_samples_and_the_score_of_all(at_home, capsys):
     everything = runs.evaluate(run.folder)
     assert main(["evaluate", str(run.folder), "--keep", "7"]) == 0
     kept = runs.Run(run.folder)
-    assert kept.record["evaluation"] == everything
+    assert kept.record.evaluation == everything
     assert kept.samples(7).shape == (7, 2304)
     assert sorted(file.name for file in run.folder.glob("*.webp")) == [
         "average-samples-0.webp",
@@ -98,7 +100,7 @@ def test_a_record_may_keep_a_few_samples_and_the_score_of_all(at_home, capsys):
         "walk-0.webp",
     ]
     assert kept.samples(8).shape == (8, 2304)  # the generator is there
-    shutil.rmtree(run.folder / run.record["checkpoint"]["folder"])
+    shutil.rmtree(run.folder / run.record.checkpoint.folder)
     with pytest.raises(ValueError, match="keeps 7 samples of seed 2014, not 8"):
         kept.samples(8)
     assert main(["evaluate", str(run.folder), "--keep", "0"]) == 2
@@ -107,7 +109,7 @@ def test_a_record_may_keep_a_few_samples_and_the_score_of_all(at_home, capsys):
 
 def test_E2_scores_are_means_over_folds_with_a_sigma_each(at_home):
     run = train(at_home, "faces")
-    result = runs.evaluate(run.folder)["original"]
+    result = runs.evaluate(run.folder).original
     samples, means = runs.Run(run.folder).samples(120).double().numpy(), []
     for number, (valid, test) in enumerate(datasets.lfw().folds):
 
@@ -116,43 +118,43 @@ def test_E2_scores_are_means_over_folds_with_a_sigma_each(at_home):
             return logsumexp(exponent, axis=1) - np.log(120) - 2304 * np.log(sigma * np.sqrt(2 * np.pi))
 
         sigma = max(np.logspace(-1, 0, 10), key=lambda sigma: values(valid, sigma).mean())  # noqa: B023
-        assert result["sigma"][number] == pytest.approx(sigma)
+        assert result.sigma[number] == pytest.approx(sigma)
         points = values(test, sigma)
         kept = runs.Run(run.folder).log_likelihood[f"original-{number + 1}"]
         np.testing.assert_allclose(kept, points, rtol=1e-4, atol=0.02)
         means.append(points.mean())
-    assert result["mean"] == pytest.approx(np.mean(means), abs=0.02)
-    assert result["standard_error"] == pytest.approx(np.std(means, ddof=1) / np.sqrt(5), rel=1e-3)
+    assert result.mean == pytest.approx(np.mean(means), abs=0.02)
+    assert result.standard_error == pytest.approx(np.std(means, ddof=1) / np.sqrt(5), rel=1e-3)
     assert runs.Run(run.folder).score() == pytest.approx((np.mean(means), sem(means)), rel=1e-3)
 
 
 def test_E3_scores_are_taken_in_the_normalised_space(at_home):
     run = train(at_home, "cifar10-fc", *colour(at_home))
-    result = runs.evaluate(run.folder)["fine"]
+    result = runs.evaluate(run.folder).fine
     data = datasets.load(str(at_home / "colour.npz"))
     samples = runs.Run(run.folder).samples(120).double().numpy()
     x = data.test.double().numpy()
     x = x - x.mean(1, keepdims=True)
     x *= 55 / np.linalg.norm(x, axis=1, keepdims=True)
-    sigma = result["sigma"]
+    sigma = result.sigma
     exponent = -cdist(x, samples, "sqeuclidean") / (2 * sigma**2)
     points = logsumexp(exponent, axis=1) - np.log(120) - 3072 * np.log(sigma * np.sqrt(2 * np.pi))
-    assert result["mean"] == pytest.approx(points.mean(), rel=1e-5)
-    assert sigma in runs.CONTRAST_SIGMAS
+    assert result.mean == pytest.approx(points.mean(), rel=1e-5)
+    assert sigma in parzen.CONTRAST_SIGMAS
 
 
 def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys, monkeypatch):
     first = train(at_home, "faces")
     second = train(at_home, "faces-stage-2", "--pretrained", str(first.folder))
-    assert second.record["pretrained"]["updates"] == 8
-    assert second.record["pretrained"]["checkpoint"] == first.record["checkpoint"]
+    assert second.record.pretrained.updates == 8
+    assert second.record.pretrained.checkpoint == first.record.checkpoint
     assert second.history["learning_rate"][0] > first.history["learning_rate"][-1]  # schedules start afresh
     shutil.rmtree(first.folder)
-    assert train(at_home, "faces-stage-2", epochs=2).record["updates"] == 16  # goes on by itself
+    assert train(at_home, "faces-stage-2", epochs=2).record.updates == 16  # goes on by itself
     capsys.readouterr()
 
     narrow = dataclasses.replace(small(FACES), name="faces-narrow", g_hidden=(20, 7))
-    monkeypatch.setitem(recipes.RECIPES, "faces-narrow", narrow)
+    monkeypatch.setitem(catalogue.RECIPES, "faces-narrow", narrow)
     narrow = train(at_home, "faces-narrow")
     other = train(at_home, "cifar10-fc", *colour(at_home))
     for more, message in (
@@ -161,7 +163,10 @@ def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys, mon
             ["--pretrained", str(other.folder)],
             "is a run of cifar10-fc on .*: give --pretrained a run of",
         ),
-        (["--pretrained", str(narrow.folder)], r"codes and \(20, 7\) units, faces-stage-2 needs 6 and"),
+        (
+            ["--pretrained", str(narrow.folder)],
+            r"has a generator of 6 -> 20 -> 7 units, faces-stage-2 needs 6 -> 20 -> 8",
+        ),
         (["--pretrained", str(at_home / "none")], "none holds no run.json: give the folder of a run"),
     ):
         code = main(["train", "faces-stage-2", "--out", str(at_home / "new"), *more])
@@ -196,9 +201,9 @@ def test_your_own_images_grey_or_colour_train_faces(at_home, capsys):
 def test_a_game_that_diverges_is_told_and_its_last_checkpoint_stays(at_home, capsys, monkeypatch):
     run = train(at_home, "faces")
     before = {file: file.read_bytes() for file in run.folder.rglob("*.safetensors")}
-    fast = dataclasses.replace(recipes.RECIPES["faces"].rules, learning_rate=1e30)
-    broken = dataclasses.replace(recipes.RECIPES["faces"], rules=fast)
-    monkeypatch.setattr(recipes, "RECIPES", {"faces": broken})
+    fast = dataclasses.replace(catalogue.RECIPES["faces"].rules, learning_rate=1e30)
+    broken = dataclasses.replace(catalogue.RECIPES["faces"], rules=fast)
+    monkeypatch.setattr(catalogue, "RECIPES", {"faces": broken})
     record = json.loads((run.folder / "run.json").read_text())
     record["recipe"]["rules"]["learning_rate"] = 1e30
     (run.folder / "run.json").write_text(json.dumps(record))
@@ -207,7 +212,7 @@ def test_a_game_that_diverges_is_told_and_its_last_checkpoint_stays(at_home, cap
     assert "the game diverged before update" in said and "the last checkpoint is of update 8" in said
     assert "\n" not in said
     after = runs.Run(run.folder)
-    assert after.record["updates"] == 8 and after.record["diverged"] > 8
+    assert after.record.updates == 8 and after.record.diverged > 8
     assert {file: file.read_bytes() for file in run.folder.rglob("*.safetensors")} == before
 
 
@@ -236,7 +241,7 @@ def test_an_experiment_on_cuda_goes_on_from_its_graph(at_home, name):
     data = [] if name == "faces" else colour(at_home)
     before = train(at_home, name, *data, "--device", "cuda", epochs=1).state()
     run = train(at_home, name, *data, "--device", "cuda", epochs=2)
-    assert [leg["products"] for leg in run.record["legs"]] == ["TF32", "TF32"]
+    assert [leg.products for leg in run.record.legs] == ["TF32", "TF32"]
     assert np.isfinite(run.history["value"]).all() and len(run.history["value"]) == 8
     moved = {key.split(".")[0] for key, x in run.state().items() if not torch.equal(before[key], x)}
     assert moved >= {"generator", "discriminator"}

@@ -24,10 +24,14 @@ from scipy.special import logsumexp
 from torch import nn
 from torch.distributions import Uniform
 
-from gansrc import datasets, recipes, runs
+from gansrc import datasets, parzen, recipes, runs
+from gansrc.gan import TrainedGenerator, walk
+from gansrc.runs import training
 
 RULES = dataclasses.replace(recipes.MNIST.rules, batch_size=10)
-SMALL = dataclasses.replace(recipes.MNIST, name="small", g_hidden=(8,), d_hidden=(6,), z_dim=3, rules=RULES)
+SMALL = dataclasses.replace(
+    recipes.MNIST, name="small", g_hidden=(8,), d_hidden=(6,), z_dim=3, rules=RULES, preview=300, average=0.0
+)
 
 
 FAST = dataclasses.replace(RULES, learning_rate=1.0)
@@ -35,7 +39,7 @@ VARIED = dataclasses.replace(SMALL, g_range=1.0, d_range=0.5, rules=FAST)
 """Its samples differ, from code to code and from update to update."""
 KINDS = {
     "plain": VARIED,
-    "averaged": dataclasses.replace(VARIED, rules=dataclasses.replace(FAST, average=0.99)),
+    "averaged": dataclasses.replace(VARIED, average=0.99),
     "contrast": dataclasses.replace(VARIED, contrast=3.0, g_output="linear", output_bias="zero"),
 }
 
@@ -43,7 +47,7 @@ KINDS = {
 @pytest.fixture
 def few_samples(monkeypatch) -> None:
     """So that an evaluation, and its check by brute force, takes no time."""
-    monkeypatch.setattr(runs, "N_SAMPLES", 300)
+    monkeypatch.setattr(parzen, "N_SAMPLES", 300)
 
 
 def record_of(run: runs.Run) -> dict[str, Any]:
@@ -148,13 +152,17 @@ def test_neither_stops_nor_the_clock_leave_a_trace(tmp_path, images, few_samples
 def test_the_history_is_of_the_game_and_of_1000_validation_images(tmp_path, levels, few_samples, kind):
     recipe, data = KINDS[kind], datasets.load(levels)
     run = runs.train(recipe, tmp_path / "run", epochs=1, seed=7, data=levels)
-    samples, valid = run.samples(300, seed=2014), as_seen(data.valid[:1000], recipe.contrast)
-    for grid, sigmas in sigmas_of(recipe.contrast).items():
-        means = [by_definition(samples, valid, sigma).mean() for sigma in sigmas]
-        assert run.history[f"valid_{grid}"][0] == pytest.approx(max(means), abs=2e-3)
-        assert run.history[f"sigma_{grid}"][0] == pytest.approx(sigmas[np.argmax(means)], abs=1e-4)
+    valid = as_seen(data.valid[:1000], recipe.contrast)
+    for weights in recipe.weights:
+        samples, prefix = run.samples(300, 2014, weights), "" if weights == "last" else f"{weights}_"
+        for grid, sigmas in sigmas_of(recipe.contrast).items():
+            means = [by_definition(samples, valid, sigma).mean() for sigma in sigmas]
+            assert run.history[f"{prefix}valid_{grid}"][0] == pytest.approx(max(means), abs=2e-3)
+            assert run.history[f"{prefix}sigma_{grid}"][0] == pytest.approx(
+                sigmas[np.argmax(means)], abs=1e-4
+            )
     train = torch.from_numpy(as_seen(data.train, recipe.contrast)).float()
-    game = recipe.game(train, 7)
+    game = recipe.start(datasets.of(train), 7).game
     told = [game.play(train, 1) for _ in range(20)]
     for key in ("value", "g_cost", "d_real", "d_fake"):
         assert run.history[key][0] == pytest.approx(np.mean([means[key] for means in told]), rel=1e-4)
@@ -165,8 +173,8 @@ import itertools, sys, time
 from pathlib import Path
 sys.path.insert(0, str(Path({tests!r})))
 from test_runs import SMALL
-from gansrc import runs
-runs.N_SAMPLES = 300
+from gansrc import parzen, runs
+parzen.N_SAMPLES = 300
 time.monotonic = itertools.count(0, 30).__next__  # a fast clock: a checkpoint every epoch or two
 try:
     runs.train(SMALL, Path({out!r}), epochs=300, data={data!r})
@@ -239,40 +247,45 @@ def test_a_seed_that_stopped_within_an_epoch_is_met_there(tmp_path, images, monk
         assert (everything(run) - everything(alone)).abs().max() < 1e-5
 
 
-def test_a_state_of_another_kind_of_device_is_told(tmp_path, images):
+def test_a_run_of_another_kind_of_device_goes_on_with_a_stream_of_its_own(tmp_path, images, monkeypatch):
     run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
-    match = run.game(datasets.load(images).train)
-    with pytest.raises(ValueError, match="of another kind of device: go on with that one"):
-        match.load_state(run.state() | {"rng": torch.zeros(16, dtype=torch.uint8)}, 20)
+    state = run.state()
+    elsewhere = state | {"rng": torch.zeros(16, dtype=torch.uint8)}  # as long as CUDA's
+    monkeypatch.setattr(runs.Run, "state", lambda self: elsewhere)
+    model = run.model(datasets.load(images))
+    now = {key: tensor for part in model.state().values() for key, tensor in part.items()}
+    assert all(torch.equal(now[key], state[key]) for key in state if key != "rng") and model.updates == 20
+    assert not torch.equal(now["rng"], state["rng"])
+    assert model.fit(datasets.load(images).train, 1)["value"] < 0
 
 
 @pytest.mark.filterwarnings("ignore:best sigma")
 def test_a_running_mean_of_the_generator_is_judged_beside_the_last_one(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(runs, "N_SAMPLES", 300)
+    monkeypatch.setattr(parzen, "N_SAMPLES", 300)
     fast = dataclasses.replace(RULES, learning_rate=0.5)
     averaging = dataclasses.replace(
         SMALL, name="averaging", g_range=0.5, d_range=0.5, rules=fast, average=0.9
     )
     run = runs.train(averaging, tmp_path / "run", epochs=5, data=images)
     plain = runs.train(dataclasses.replace(averaging, average=0.0), tmp_path / "plain", epochs=5, data=images)
-    game = run.game(datasets.load(images).train)
-    assert torch.equal(torch.cat([p.flatten() for p in game.average]), flat(run.generator("average")))
-    assert torch.equal(flat(run.generator()), flat(plain.generator()))
-    assert not torch.equal(flat(run.generator()), flat(run.generator("average")))
+    game = run.model(datasets.load(images)).game
+    last, average = (run.sampler(weights).net for weights in ("last", "average"))
+    assert torch.equal(torch.cat([p.flatten() for p in game.average]), flat(average))
+    assert torch.equal(flat(last), flat(plain.sampler().net)) and not torch.equal(flat(last), flat(average))
     assert run.history["valid_original"][-1] == plain.history["valid_original"][-1]
     assert run.history["average_valid_original"][-1] != run.history["valid_original"][-1]
     assert "average_valid_original" not in plain.history
     result = runs.evaluate(run.folder)
     of_mean = parzen.score(
-        sample(run.generator("average"), run.recipe.p_z(), 300, torch.Generator().manual_seed(2014)),
+        TrainedGenerator(average, run.recipe.p_z()).samples(300, torch.Generator().manual_seed(2014)),
         datasets.load(images).valid[:1000], datasets.load(images).test,
     )  # fmt: skip
-    assert result["average"]["original"]["mean"] == pytest.approx(of_mean.mean, abs=1e-3)
+    assert result.average.original.mean == pytest.approx(of_mean.mean, abs=1e-3)
     scored = runs.Run(run.folder)
     assert scored.score(weights="average")[0] == pytest.approx(of_mean.mean, abs=1e-3)
-    assert scored.score()[0] == pytest.approx(result["original"]["mean"], abs=1e-3)
+    assert scored.score()[0] == pytest.approx(result.original.mean, abs=1e-3)
     resumed = runs.train(averaging, tmp_path / "run", epochs=7, data=images)
-    assert resumed.record["earlier"] == [result]
+    assert resumed.record.earlier == (result,)
     whole = runs.train(averaging, tmp_path / "whole", epochs=7, data=images)
     assert torch.equal(everything(resumed), everything(whole))
 
@@ -341,10 +354,10 @@ def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(
                 raise Killed
             return move(*arguments)
 
-        save, move = runs.save_file, os.replace
+        save, move = training.save_file, os.replace
         folders = {seed: tmp_path / f"{n}-seed-{seed}" for seed in range(seeds)}
         with monkeypatch.context() as patch:
-            patch.setattr(runs, "save_file", write)
+            patch.setattr(training, "save_file", write)
             patch.setattr(os, "replace", replace)
             set_clock(patch, itertools.repeat(15.0))  # a checkpoint within each epoch, and one at the end
             try:
@@ -376,7 +389,10 @@ def test_a_record_of_before_a_rule_was_known_goes_on(tmp_path, images):
     record = json.loads((run.folder / "run.json").read_text())
     del record["recipe"]["average"], record["recipe"]["rules"]["fresh_masks"]
     (run.folder / "run.json").write_text(json.dumps(record))
-    assert record_of(runs.train(SMALL, tmp_path / "run", epochs=2, data=images))["epochs"] == 2
+    assert record_of(runs.train(plain, tmp_path / "run", epochs=2, data=images))["epochs"] == 2
+    record["recipe"]["rules"]["average"] = 0.9  # where it once stood
+    (run.folder / "run.json").write_text(json.dumps(record))
+    assert runs.Run(run.folder).recipe.average == 0.9
 
 
 @pytest.mark.filterwarnings("ignore:best sigma")  # the fine grids are for real images
@@ -385,7 +401,8 @@ def test_evaluation_is_the_parzen_estimate_of_the_runs_own_samples(tmp_path, lev
     recipe, data = KINDS[kind], datasets.load(levels)
     run = runs.train(recipe, tmp_path / "run", epochs=1, data=levels)
     result, kept = runs.evaluate(run.folder), runs.Run(run.folder)
-    assert record_of(run)["evaluation"] == result and (result["samples"], result["seed"]) == (300, 2014)
+    assert kept.record.evaluation == result and (result.samples, result.seed) == (300, 2014)
+    result = record_of(run)["evaluation"]
     samples = kept.samples(300, seed=2014)
     valid, test = as_seen(data.valid[:1000], recipe.contrast), as_seen(data.test, recipe.contrast)
     assert kept.score() == kept.score("original") != kept.score("fine")
@@ -417,9 +434,9 @@ def test_anybodys_samples_are_scored_as_they_are_by_1000_validation_images(tmp_p
         scores = [by_definition(parts[0], parts[1][:1000].numpy(), sigma).mean() for sigma in sigmas]
         best = sigmas[np.argmax(scores)]
         points = by_definition(parts[0], parts[2].numpy(), best)
-        assert result[grid]["sigma"] == pytest.approx(best)
-        assert result[grid]["mean"] == pytest.approx(points.mean(), abs=1e-2)
-    assert result["samples"] == 12
+        score = getattr(result, grid)
+        assert score.sigma == pytest.approx(best) and score.mean == pytest.approx(points.mean(), abs=1e-2)
+    assert result.samples == 12
 
 
 def test_a_run_is_not_scored_on_other_data_than_it_was_trained_on(tmp_path, images):
@@ -440,20 +457,22 @@ def test_an_altered_generator_draws_nothing(tmp_path, images, kind):
     content = bytearray(file.read_bytes())
     content[-2] ^= 1  # of a weight
     file.write_bytes(content)
-    for draw in (run.generator, run.walk, lambda: run.samples(3), lambda: runs.evaluate(run.folder)):
+    weights = "average" if kind == "averaged" else "last"
+    draws = [lambda: run.sampler(weights), lambda: run.samples(3, weights=weights)]
+    for draw in (*draws, lambda: runs.evaluate(run.folder)):
         with pytest.raises(ValueError, match=f"{name} is corrupt .*: restore it, or train anew"):
             draw()
 
 
 def test_a_walk_goes_in_even_steps_along_straight_lines_between_codes():
     noise = Uniform(torch.ones(3), 2 * torch.ones(3))
-    codes = runs.walk(nn.Identity(), noise).double().numpy()  # what a net that changes nothing draws
+    codes = walk(nn.Identity(), noise).double().numpy()  # what a net that changes nothing draws
     assert codes.shape == (5, 12, 3) and codes.min() >= 1 and codes.max() <= 2
     step = (codes[:, -1] - codes[:, 0]) / 11
     np.testing.assert_allclose(np.diff(codes, axis=1), np.repeat(step[:, None], 11, axis=1), atol=1e-6)
     ends = codes[:, [0, -1]].reshape(10, 3)
     assert len(np.unique(ends)) == 30  # each a draw of its own
-    run_again = runs.walk(nn.Identity(), noise)
+    run_again = walk(nn.Identity(), noise)
     np.testing.assert_array_equal(run_again, codes)
 
 

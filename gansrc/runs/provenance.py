@@ -33,7 +33,7 @@ class Provenance:
     device: str
     device_name: str
     threads: int
-    cores: int | None
+    cores: int
     products: str = "float32"
 
 
@@ -57,7 +57,7 @@ def provenance(device: torch.device) -> Provenance:
         device=str(device),
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         threads=torch.get_num_threads(),
-        cores=os.cpu_count(),
+        cores=os.cpu_count() or 0,
         products="TF32" if device.type == "cuda" else "float32",
     )
 

@@ -194,11 +194,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; fields that hold their default are left out."""
+    """A value as JSON has it; fields that hold nothing are left out."""
     if dataclasses.is_dataclass(value):
         parts = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
-        defaults = {part.name: part.default for part in dataclasses.fields(value)}
-        return {key: _plain(part) for key, part in parts.items() if part != defaults[key]}
+        return {key: _plain(part) for key, part in parts.items() if part not in (None, ())}
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -36,18 +36,22 @@ class Run:
         """What run.json says. Raises ValueError or FileNotFoundError if it is not there or no record."""
         file = self.folder / "run.json"
         try:
-            return Record.from_json(json.loads(file.read_text(encoding="utf-8")))
+            content = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise FileNotFoundError(f"{self.folder} holds no run.json: give the folder of a run") from None
         except (ValueError, RecursionError) as error:
-            words = " ".join(str(error).split())
-            raise ValueError(f"{file} is no record of a run ({words}): restore it or train anew") from None
+            raise ValueError(f"{file} cannot be read ({error}): restore it or train anew") from None
+        try:
+            return Record.from_json(content)
+        except ValueError as error:
+            raise ValueError(f"{file} is no record of a run ({error}): restore it or train anew") from None
 
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe the run was made with, rebuilt from the record's own values."""
+        values = self.record.recipe
         try:
-            return recipe_of(self.record.recipe)
+            return recipe_of(values)
         except (ImportError, KeyError, TypeError, AttributeError, ValueError) as error:
             words = " ".join(str(error).split())
             raise ValueError(
