@@ -15,7 +15,7 @@ export GANSRC_DATA := $(if $(filter /% ~%,$(GANSRC_DATA)),$(GANSRC_DATA),$(CURDI
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint serve references clean
+.PHONY: help setup book test quick lint serve references clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -28,6 +28,9 @@ book: $(READY) ## Run every chapter whose code, data or records changed, and wri
 test: $(READY) ## Run the unit tests and every cell of every chapter
 	@$(BIN)/gansrc data  # once, before two processes want to download it
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 300 book tests
+
+quick: $(READY) ## Run the unit tests that need neither a built book nor a browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests --ignore tests/test_book.py --ignore tests/test_browser.py
 
 lint: $(READY) ## Check style, spelling and types
 	$(BIN)/ruff check .

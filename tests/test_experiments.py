@@ -165,7 +165,7 @@ def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys, mon
         ),
         (
             ["--pretrained", str(narrow.folder)],
-            r"has a generator of 6 -> 20 -> 7 units, faces-stage-2 needs 6 -> 20 -> 8",
+            "has a generator of 6 -> 20 -> 7 units, faces-stage-2 needs 6 -> 20 -> 8",
         ),
         (["--pretrained", str(at_home / "none")], "none holds no run.json: give the folder of a run"),
     ):

@@ -124,14 +124,17 @@ def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path,
     assert "trains one seed at a time" in capsys.readouterr().err
 
 
-def test_a_model_of_another_kind_of_device_can_be_sampled_but_not_gone_on_with(tmp_path, images, monkeypatch):
+def test_a_model_of_another_kind_of_device_is_sampled_and_goes_on(tmp_path, images, monkeypatch):
     np.savez(tmp_path / "x.npz", x_train=images.reshape(60, 3, 4), x_test=images[:20].reshape(20, 3, 4))
     run = runs.train(small("vae"), tmp_path / "run", epochs=1, data=str(tmp_path / "x.npz"))
     here, state = run.sampler().samples(9, torch.Generator().manual_seed(0)), run.state()
-    monkeypatch.setattr(runs.Run, "state", lambda self: state | {"rng": torch.zeros(16, dtype=torch.uint8)})
+    elsewhere = state | {"rng": torch.zeros(16, dtype=torch.uint8)}  # as long as CUDA's
+    monkeypatch.setattr(runs.Run, "state", lambda self: elsewhere)
     assert torch.equal(run.sampler().samples(9, torch.Generator().manual_seed(0)), here)
-    with pytest.raises(ValueError, match="of another kind of device: go on with that one"):
-        run.model(of(images))
+    model = run.model(of(images))
+    now = flat(model)
+    assert all(torch.equal(now[key], state[key]) for key in state if key != "rng") and model.updates == 5
+    assert not torch.equal(now["rng"], state["rng"]) and model.fit(images, 1)["cost"] > 0
 
 
 @pytest.mark.parametrize(("epoch_updates", "epochs"), [(0, [0, 0, 1, 1, 2]), (3, [0, 0, 0, 1, 1])])

@@ -157,10 +157,9 @@ def test_the_history_is_of_the_game_and_of_1000_validation_images(tmp_path, leve
         samples, prefix = run.samples(300, 2014, weights), "" if weights == "last" else f"{weights}_"
         for grid, sigmas in sigmas_of(recipe.contrast).items():
             means = [by_definition(samples, valid, sigma).mean() for sigma in sigmas]
-            assert run.history[f"{prefix}valid_{grid}"][0] == pytest.approx(max(means), abs=2e-3)
-            assert run.history[f"{prefix}sigma_{grid}"][0] == pytest.approx(
-                sigmas[np.argmax(means)], abs=1e-4
-            )
+            told = {kind: run.history[f"{prefix}{kind}_{grid}"][0] for kind in ("valid", "sigma")}
+            assert told["valid"] == pytest.approx(max(means), abs=2e-3)
+            assert told["sigma"] == pytest.approx(sigmas[np.argmax(means)], abs=1e-4)
     train = torch.from_numpy(as_seen(data.train, recipe.contrast)).float()
     game = recipe.start(datasets.of(train), 7).game
     told = [game.play(train, 1) for _ in range(20)]
