@@ -179,34 +179,40 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Book:
 
 @pytest.fixture
 def book(built: Book, tmp_path: Path) -> Iterator[Book]:
-    """The built book, which is as it was when the test has ended: a build knows a book by its folder."""
-    log, kept = built.log, tmp_path / "kept"
-    shutil.copytree(built.folder, kept)
+    """The built book, to be altered; afterwards it is again as it was, but for files that no test touches."""
+    log, kept, large = built.log, tmp_path / "kept", shutil.ignore_patterns("_static")
+    shutil.copytree(built.folder, kept, ignore=large)
     yield built
-    shutil.rmtree(built.folder)
-    shutil.move(kept, built.folder)
+    for path in sorted(built.folder.rglob("*"), reverse=True):  # a folder after what is in it
+        if "_static" in path.parts:
+            continue
+        if path.is_file():
+            path.unlink()
+        elif not any(path.iterdir()):
+            path.rmdir()
+    shutil.copytree(kept, built.folder, dirs_exist_ok=True)
     built.log = log
 
 
-def test_the_papers_numbers_hold_across_pages(book: Book) -> None:
-    assert "See (4) , Proposition 2 , Figure 3 ;" in book.text("index")
-    assert "Proposition 2 Said of (4) ." in book.text("chapter")
+def test_the_papers_numbers_hold_across_pages(built: Book) -> None:
+    assert "See (4) , Proposition 2 , Figure 3 ;" in built.text("index")
+    assert "Proposition 2 Said of (4) ." in built.text("chapter")
 
 
-def test_a_script_stands_once_on_a_page(book: Book) -> None:
-    source = (book.folder / "_build/html/book/index.html").read_text(encoding="utf-8")
+def test_a_script_stands_once_on_a_page(built: Book) -> None:
+    source = (built.folder / "_build/html/book/index.html").read_text(encoding="utf-8")
     inline = re.findall(r"<script>(.+?)</script>", source)
     assert len(inline) == len(set(inline))
 
 
-def test_a_chapter_can_be_downloaded_as_a_notebook(book: Book) -> None:
-    assert (book.folder / "_build/html/_sources/book/chapter.ipynb").exists()
-    assert "chapter.ipynb" in (book.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
+def test_a_chapter_can_be_downloaded_as_a_notebook(built: Book) -> None:
+    assert (built.folder / "_build/html/_sources/book/chapter.ipynb").exists()
+    assert "chapter.ipynb" in (built.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
 
 
-def test_figures_of_a_chapter_reach_the_other_pages(book: Book) -> None:
-    assert "1.25 × 10⁻¹⁶ is agrees ." in book.text("index")
-    assert "agrees It holds." in book.text("claims")
+def test_figures_of_a_chapter_reach_the_other_pages(built: Book) -> None:
+    assert "1.25 × 10⁻¹⁶ is agrees ." in built.text("index")
+    assert "agrees It holds." in built.text("claims")
 
 
 def test_the_line_that_carries_figures_is_not_on_its_page(book: Book) -> None:
