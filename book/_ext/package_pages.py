@@ -78,11 +78,25 @@ def as_written(
     lines[:] = MARKUP.sub(markup, "\n".join(lines)).split("\n")
 
 
+def readable(
+    app: Sphinx,
+    what: str,
+    name: str,
+    thing: object,
+    options: dict[str, Any],
+    signature: str | None,
+    back: str | None,
+) -> tuple[str, str | None] | None:
+    """Write `...` for a default that a dataclass makes anew: Python's `<factory>` is no Python."""
+    return (signature.replace("<factory>", "..."), back) if signature else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Bring autodoc, with links to the source, and the directive."""
     app.setup_extension("sphinx.ext.autodoc")
     app.setup_extension("sphinx.ext.viewcode")
     app.add_directive("package", Package)
     app.connect("env-get-outdated", outdated)
+    app.connect("autodoc-process-signature", readable)
     app.connect("autodoc-process-docstring", as_written)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
