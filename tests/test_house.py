@@ -13,7 +13,8 @@ import gansrc
 
 HOME = Path(gansrc.__file__).parent
 LAYERS = (
-    {"theory", "parzen", "measures", "datasets", "mosaics", "networks", "streams", "devices"} | {"claims", "figures"},
+    {"theory", "parzen", "measures", "datasets", "mosaics", "networks", "streams", "devices"},
+    {"claims", "figures"},
     {"game", "film", "model"},
     {"seeds", "models.base"},
     {"gan", "models.cae", "models.dbn", "models.diffusion", "models.gmmn", "models.gsn", "models.vae"},
