@@ -85,7 +85,7 @@ PACKAGE = {
 from gansrc.models.blue import BLUE
 from .red import RED
 """,
-    "gansrc/models/base.py": "class Base: ...\n",
+    "gansrc/models/base.py": "class Base: ...\nclass BaseRecipe: ...\n",
     "gansrc/models/red.py": "from gansrc.models.base import Base\nRED = 1\n",
     "gansrc/models/blue.py": "from .base import Base\nBLUE = 1\n",
 }
@@ -424,6 +424,25 @@ def test_a_record_brings_the_module_of_its_model(
     repository = extension("chapter_inputs").Repository(tmp_path)
     assert repository.inputs(['Run("runs/red-mnist")']).modules == {"gansrc.models.base"}
     assert repository.inputs(['Run("runs/blue-lfw")']).modules == set()
+
+
+def test_of_this_book_an_edited_model_runs_its_own_pages(extension: Callable[[str], ModuleType]) -> None:
+    jupytext = pytest.importorskip("jupytext")
+    repository, users = extension("chapter_inputs").Repository(ROOT), dict[str, set[str]]()
+    for path in (ROOT / "book").rglob("*.md"):
+        if "format_name: myst" in path.read_text(encoding="utf-8")[:300]:
+            cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+            for module in repository.inputs(cells).modules:
+                users.setdefault(module, set()).add(path.stem)
+    assert users["gansrc.models.gsn"] == {"gsn", "table-1", "rulers"}  # the latter read its record
+    assert users["gansrc.models.vae"] == {
+        "vae",
+        "gmmn",
+        "table-1",
+        "rulers",
+    }  # whose nets are the GMMN's, too
+    assert "gansrc.cli" not in users and "gansrc.catalogue" not in users
+    assert users["gansrc.gan"] >= {"mnist", "faces", "cifar10", "figures", "parzen", "table-1", "deviations"}
 
 
 @pytest.mark.parametrize(
