@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from gansrc.datasets import Dataset
 from gansrc.runs.provenance import Provenance
 
-T = TypeVar("T")
+hints_of = functools.cache(typing.get_type_hints)
+"""The types of a class's fields; a record has many of one class."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class Record:
     @classmethod
     def from_json(cls, content: Any) -> Record:
         """The record in the content of a run.json. Raises ValueError that names the value at fault."""
-        record = _read(cls, content, "the content")
+        record = _read(cls, content, "")
         for name in (record.checkpoint.folder, *record.checkpoint.sha256, *record.image_files()):
             if PureWindowsPath(name).name != name or name in ("", ".."):  # of every system's separators
                 raise ValueError(f"{name!r} is no name of a file in the run's own folder")
@@ -169,19 +171,20 @@ class Record:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    """JSON as a value of an annotated type, all the way down."""
+    """JSON as a value of an annotated type, all the way down; `where` it stands in the content."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return value
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
-            raise ValueError(f"{where} must be an object, got {value!r:.60}")
-        types_of, given = typing.get_type_hints(kind), {}
+            raise ValueError(f"{where or 'the content'} must be an object, got {value!r:.60}")
+        types_of, given = hints_of(kind), {}
         for part in dataclasses.fields(kind):
+            there = f"{where}.{part.name}".removeprefix(".")
             if part.name in value:
-                given[part.name] = _read(types_of[part.name], value[part.name], part.name)
+                given[part.name] = _read(types_of[part.name], value[part.name], there)
             elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
-                raise ValueError(f"{part.name} is missing")
+                raise ValueError(f"{there} is missing")
         return cast(Any, kind)(**given)
     if origin in (typing.Union, types.UnionType):
         errors: list[ValueError] = []
@@ -198,7 +201,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         else:
             return tuple(_read(arguments[0], part, where) for part in value)
     elif origin is dict and isinstance(value, Mapping):
-        return {key: _read(arguments[1], part, f"{where}: {key!r}") for key, part in value.items()}
+        return {key: _read(arguments[1], part, f"{where}[{key!r}]") for key, part in value.items()}
     elif kind in (int, float, str, bool, types.NoneType) and type(value) is kind:
         return value
     elif kind is float and type(value) is int and abs(value) < 2**1023:
