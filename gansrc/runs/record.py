@@ -178,7 +178,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise ValueError(f"{where or 'the content'} must be an object, got {value!r:.60}")
-        types_of, given = hints_of(kind), {}
+        types_of, given = hints_of(cast(Any, kind)), {}
         for part in dataclasses.fields(kind):
             there = f"{where}.{part.name}".removeprefix(".")
             if part.name in value:
