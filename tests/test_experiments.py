@@ -207,6 +207,19 @@ def test_your_own_images_grey_or_colour_train_faces(at_home, capsys):
     assert code == 2 and "draws images of 32 x 32 pixels, grey or colour, got 12 x 12: resize them" in said
 
 
+@pytest.mark.parametrize("shape", [(300, 48, 64), (300, 16, 64, 3), (300, 16, 64)])
+def test_E4_a_convolution_of_images_that_are_not_square_is_refused_and_leaves_nothing(at_home, capsys, shape):
+    file, out = at_home / "wide.npz", at_home / "runs" / "wide"
+    np.savez(file, x_train=np.random.default_rng(0).random(shape, dtype=np.float32))
+    before = sorted(at_home.rglob("*"))
+    code = main(["train", "cifar10-conv", "--out", str(out), "--data", str(file), "--epochs", "1"])
+    said = capsys.readouterr().err.strip()
+    given = " x ".join(map(str, (3, *shape[1:3]) if len(shape) == 4 else shape[1:]))
+    assert code == 2 and "\n" not in said
+    assert said == f"gansrc: a convolution needs square images, grey or colour, got {given}: crop them"
+    assert sorted(at_home.rglob("*")) == before
+
+
 def test_a_game_that_diverges_is_told_and_its_last_checkpoint_stays(at_home, capsys, monkeypatch):
     run = train(at_home, "faces")
     before = {file: file.read_bytes() for file in run.folder.rglob("*.safetensors")}

@@ -63,8 +63,8 @@ def _save(run: Run, record: Record, files: Mapping[str, bytes]) -> None:
     """Write files and the record that speaks of them; after a kill in between it speaks of none of them."""
     before, named = run.record, ("evaluation", *run.record.images())
     changed: dict[str, Any] = {name: None for name in named if getattr(before, name) != getattr(record, name)}
-    if changed:
-        write_json(run.folder / "run.json", dataclasses.replace(before, **changed).to_json())
+    if (silent := dataclasses.replace(before, **changed)) != before:
+        write_json(run.folder / "run.json", silent.to_json())
     for name, content in files.items():
         write(run.folder / name, content)
     write_json(run.folder / "run.json", record.to_json())
