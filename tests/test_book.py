@@ -492,13 +492,21 @@ def test_the_key_is_that_of_the_inputs_and_of_nothing_else(
     assert key() == keys[-1]
 
 
-def test_a_data_folder_below_ones_own_folder_has_a_full_name(
-    extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("~/pictures", Path.home() / "pictures"),
+        ("../pictures", Path.cwd().parent / "pictures"),
+        ("~nobody-of-that-name", Path.cwd() / "~nobody-of-that-name"),
+    ],
+)
+def test_chapters_see_the_data_folder_by_its_full_name(
+    extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, given: str, folder: Path
 ) -> None:
-    monkeypatch.setenv("GANSRC_DATA", "~/pictures")
+    monkeypatch.setenv("GANSRC_DATA", given)
     monkeypatch.setenv("JUPYTER_PATH", "")
     extension("execution_key").prepare(None, None)
-    assert os.environ["GANSRC_DATA"] == str(Path.home() / "pictures")
+    assert os.environ["GANSRC_DATA"] == str(folder)
 
 
 def test_scientific_notation_is_written_out(extension: Callable[[str], ModuleType]) -> None:
