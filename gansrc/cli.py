@@ -167,6 +167,7 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 def _recipes(arguments: argparse.Namespace) -> None:
     from gansrc import catalogue
+    from gansrc.recipes import REPOSITORY
 
     if not arguments.recipe:
         for recipe in catalogue.RECIPES.values():
@@ -179,6 +180,8 @@ def _recipes(arguments: argparse.Namespace) -> None:
     for name, source in recipe.sources.items():
         if name in values:
             print(f"{name:18} {values[name]!s:24} {source}")
+    if any(source.where.endswith(".yaml") for source in recipe.sources.values()):
+        print(f"files: of {REPOSITORY}")
 
 
 def _data(arguments: argparse.Namespace) -> None:

@@ -125,7 +125,7 @@ class Record:
     """The record of a run.
 
     recipe: `Recipe.values`. seconds: of training. epoch_so_far: sums of the reports of a row of the history
-    that is not complete. diverged: the update before which the costs came to be no numbers. earlier:
+    that is not complete. diverged: the update before which the costs ceased to be finite. earlier:
     evaluations of fewer updates. samples, average_samples, walk, film: images in place of weights.
     """
 

@@ -181,7 +181,7 @@ class Training:
 
     def add(self, means: dict[str, float], updates: int, seconds: float) -> None:
         """Count what so many updates reported. Raises ValueError, with a note in the record, if the game has
-        come to numbers that are none."""
+        diverged."""
         self.sums = {key: self.sums.get(key, 0.0) + updates * mean for key, mean in means.items()}
         self.record = dataclasses.replace(self.record, seconds=self.record.seconds + seconds)
         if all(map(math.isfinite, self.sums.values())):
@@ -190,7 +190,7 @@ class Training:
             noted = dataclasses.replace(Run(self.out).record, diverged=self.model.updates)
             write_json(self.out / "run.json", noted.to_json())
         raise ValueError(
-            f"{self.out}: the game diverged before update {self.model.updates} (its costs are no numbers),"
+            f"{self.out}: the game diverged before update {self.model.updates} (its costs are not finite),"
             f" the last checkpoint is of update {self.record.updates}: try another --seed or another recipe"
         )
 
