@@ -16,7 +16,9 @@ FOLDER = Path(__file__).parents[1] / "book" / "runs"
 ALL = sorted(file.parent.name for file in FOLDER.glob("*/run.json"))
 KINDS = ["mnist", "vae-mnist", "faces-stage-2", "cifar10-conv", "mnist-algorithm-1-no-dropout"]
 """With average and earlier scores; of samples; of folds and a run below; of colours; diverged."""
-CHANGES = {"deleted": None, "null": None, "text": "x", "-1": -1, "list": [], "object": {}, "1e400": 1e400}
+CHANGES = {
+    "deleted": None, "null": None, "text": "x", "-1": -1, "list": [], "object": {}, "1e400": 1e400, "true": True
+}  # fmt: skip
 JSON = {dict: "object", list: "list", str: "text", bool: "bool", int: "number", float: "number"}
 
 
