@@ -250,7 +250,7 @@ def test_a_record_of_another_programs_stays_alone(tmp_path, images, small, capsy
     [
         ("small", ["--data", "nowhere.npz"], "no data file nowhere.npz"),
         ("small", ["--data", "nowhere.npz", "--seeds", "1000"], "no data file nowhere.npz"),
-        ("smal", [], "unknown recipe 'smal'"),
+        ("abacus", [], "unknown recipe 'abacus'"),
         ("small", ["--device", "abacus"], "unknown device 'abacus'"),
         ("small", ["--epochs", "0"], "epochs must be at least 1"),
         ("small", ["--pretrained", "nowhere"], "starts from nothing: leave --pretrained"),

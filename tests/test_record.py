@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,10 @@ FOLDER = Path(__file__).parents[1] / "book" / "runs"
 ALL = sorted(file.parent.name for file in FOLDER.glob("*/run.json"))
 KINDS = ["mnist", "vae-mnist", "faces-stage-2", "cifar10-conv", "mnist-algorithm-1-no-dropout"]
 """With average and earlier scores; of samples; of folds and a run below; of colours; diverged."""
-CHANGES = {"deleted": None, "null": None, "text": "x", "-1": -1, "list": [], "object": {}, "1e400": 1e400}
+CHANGES = {
+    "deleted": None, "null": None, "text": "x", "-1": -1, "list": [], "object": {}, "1e400": 1e400,
+    "true": True,
+}  # fmt: skip
 JSON = {dict: "object", list: "list", str: "text", bool: "bool", int: "number", float: "number"}
 
 
@@ -41,17 +43,17 @@ def at(value: Any, way: tuple[Any, ...]) -> Any:
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("name", KINDS)
 def test_a_record_with_a_bad_value_is_refused_by_its_name(name, change):
-    whole, new, refused = content(name), CHANGES[change], 0
-    for *above, key in places(whole):
+    text, new, refused = json.dumps(content(name)), CHANGES[change], 0
+    for *above, key in places(content(name)):
         if above and above[0] == "recipe":  # other models have other values there
             continue
-        broken = copy.deepcopy(whole)
+        broken = json.loads(text)
         holder = at(broken, above)
         of_its_kind = new is None or JSON[type(new)] == JSON[type(holder[key])]
         if change == "deleted":
             del holder[key]
         else:
-            holder[key] = copy.deepcopy(new)
+            holder[key] = new
         try:
             record = Record.from_json(broken)
         except ValueError as error:
