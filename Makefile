@@ -9,11 +9,6 @@ READY := .venv/installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 2000
 
-# Chapters run in folders of their own.
-ifneq ($(GANSRC_DATA),)
-export GANSRC_DATA := $(if $(filter /% ~%,$(GANSRC_DATA)),$(GANSRC_DATA),$(CURDIR)/$(GANSRC_DATA))
-endif
-
 .DEFAULT_GOAL := help
 .PHONY: help setup book test quick lint serve references clean
 

@@ -18,7 +18,7 @@ except ImportError:  # without Jupyter the unit tests still run
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait shall not spin
 if folder := os.environ.get("GANSRC_DATA"):  # cells run elsewhere, in their chapter's folder
-    os.environ["GANSRC_DATA"] = str(Path(folder).expanduser().absolute())
+    os.environ["GANSRC_DATA"] = os.path.abspath(os.path.expanduser(folder))
 
 ROOT = Path(__file__).parent
 CHECKED = "nbval-check-output"

@@ -25,7 +25,9 @@ from scipy.special import logsumexp
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
-from gansrc import datasets, parzen, runs
+from gansrc import datasets, parzen
+from gansrc.runs import Run
+from gansrc.runs.provenance import provenance
 
 HERE = Path(__file__).parent
 ROUNDS = 9
@@ -110,7 +112,7 @@ def generated(train: Images) -> tuple[Images, str]:
     """10,000 samples of the recorded MNIST generator, or a stand-in where there is none."""
     folder = HERE.parent / "book/runs/mnist"
     try:
-        return runs.Run(folder).samples(10_000), "samples of the recorded generator book/runs/mnist"
+        return Run(folder).samples(10_000), "samples of the recorded generator book/runs/mnist"
     except FileNotFoundError:
         g = torch.Generator().manual_seed(0)
         chosen = train[torch.randperm(len(train), generator=g)[:10_000]]
@@ -199,7 +201,7 @@ def main() -> None:
     mnist = datasets.mnist()
     samples, origin = generated(mnist.train)
     x = mnist.test
-    machine = runs.provenance(torch.device("cpu"))
+    machine = vars(provenance(torch.device("cpu")))
     heading = (
         f"{len(samples):,} generated x {len(x):,} real images ({mnist.name}), {x.shape[1]} dimensions.\n"
         f"Generated: {origin}.\n"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import math
@@ -24,16 +25,24 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from gansrc import datasets, networks, parzen, recipes, runs
-from gansrc.game import Games, sample
-from gansrc.recipes import Recipe
+from gansrc import datasets, networks, parzen, recipes
+from gansrc.devices import tensor_float_32
+from gansrc.game import Game, sample
+from gansrc.gan import GANRecipe
+from gansrc.runs.provenance import provenance
+from gansrc.seeds import Games
 
 HERE = Path(__file__).parent
 ROUNDS = 15
 SEEDS = 16
 
 
-def idiom(recipe: Recipe, device: str, detach: bool = True) -> Callable[[int], None]:
+def game_of(recipe: GANRecipe, train: Tensor, seed: int, device: str) -> Game:
+    """A game at its start, without the running mean, which the other script lacks."""
+    return dataclasses.replace(recipe, average=0.0).start(datasets.of(train), seed, device).game
+
+
+def idiom(recipe: GANRecipe, device: str, detach: bool = True) -> Callable[[int], None]:
     """The popular way: DataLoader, a pass for the data and one for the samples, backward, `.item()`.
 
     Not to detach the samples from G in D's cost changes no update: a gradient is computed and thrown away.
@@ -45,7 +54,7 @@ def idiom(recipe: Recipe, device: str, detach: bool = True) -> Callable[[int], N
     loader = torch.utils.data.DataLoader(half, batch_size=recipe.rules.batch_size, shuffle=True)
     batches: Iterator[tuple[Tensor, Tensor]] = itertools.chain.from_iterable(itertools.repeat(loader))
 
-    game = recipe.game(torch.rand(1000, 784), 0, "cpu")
+    game = game_of(recipe, torch.rand(1000, 784), 0, "cpu")
     G, D = (as_people_write(net).to(device) for net in (game.generator, game.discriminator))
     optimizers = [torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.5) for net in (G, D)]
     schedulers = [torch.optim.lr_scheduler.ExponentialLR(o, 1 / recipe.rules.decay) for o in optimizers]
@@ -101,17 +110,17 @@ def seconds(work: Callable[..., object], *arguments: object) -> float:
     return time.perf_counter() - start
 
 
-def measure(recipe: Recipe, train: Tensor, device: str) -> dict[str, Any]:
+def measure(recipe: GANRecipe, train: Tensor, device: str) -> dict[str, Any]:
     """Both in turns, a slice of updates each, ROUNDS times."""
     updates = 100 if device == "cuda" else 20
-    game, plain = recipe.game(train, 0, device), idiom(recipe, device)
+    game, plain = game_of(recipe, train, 0, device), idiom(recipe, device)
     contenders = {
         "idiom": plain,
         "idiom, samples not detached": idiom(recipe, device, detach=False),
         "gansrc": lambda n: game.play(train, n),
     }
     if device == "cuda":
-        many = Games([recipe.game(train, seed, device) for seed in range(SEEDS)])
+        many = Games([game_of(recipe, train, seed, device) for seed in range(SEEDS)])
         contenders[f"gansrc, {SEEDS} seeds at once"] = lambda n: many.play(train, n)
     for play in contenders.values():
         play(10)
@@ -131,12 +140,12 @@ def measure(recipe: Recipe, train: Tensor, device: str) -> dict[str, Any]:
     return rows
 
 
-def whole_run(recipe: Recipe, mnist: datasets.Dataset, device: str) -> float:
+def whole_run(recipe: GANRecipe, mnist: datasets.Dataset, device: str) -> float:
     """Seconds for 125,000 updates, 250 epochs, from the start to the Parzen score."""
     train, valid, test = (part.to(device) for part in (mnist.train, mnist.valid[:1000], mnist.test))
 
     def work() -> None:
-        game = recipe.game(train, 0, device)
+        game = game_of(recipe, train, 0, device)
         game.play(train, 125_000)
         samples = sample(game.generator, game.noise, 10_000, game.rng)
         print(f"{recipe.name}: {parzen.score(samples, valid, test).mean:.1f} nats")
@@ -159,10 +168,10 @@ def main() -> None:
     arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments.add_argument("--record", action="store_true", help="write benchmarks/results/training-DEVICE.*")
     given = arguments.parse_args()
-    mnist, machine = datasets.mnist(), runs.provenance(torch.device(given.device))
+    mnist, machine = datasets.mnist(), vars(provenance(torch.device(given.device)))
     train = mnist.train.to(given.device)
     both = (recipes.MNIST, recipes.MNIST_ALGORITHM_1)
-    with runs.tensor_float_32():
+    with tensor_float_32():
         results = {recipe.name: measure(recipe, train, given.device) for recipe in both}
     heading = (
         f"An update of the MNIST nets, batches of {recipes.MNIST.rules.batch_size}.\n"
@@ -173,7 +182,7 @@ def main() -> None:
     content = {"data": mnist.name, "machine": machine, "rounds": ROUNDS, "results": results}
     text = f"{heading}\n\n{table(results)}\n"
     if given.device == "cuda":
-        with runs.tensor_float_32():
+        with tensor_float_32():
             content["whole_run_seconds"] = {r.name: whole_run(r, mnist, given.device) for r in both}
         for name, took in content["whole_run_seconds"].items():
             text += f"\n125,000 updates of {name} with the Parzen score: {took:.0f} s.\n"

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 # Before torch: threads that wait by spinning starve a shared machine; those that never do are slow to wake.
@@ -19,8 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        code = arguments.run(arguments)
         sys.stdout.flush()
+        return code or 0
     except BrokenPipeError:  # the reader, `head` say, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
@@ -109,14 +111,17 @@ def _sample(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from gansrc import mosaics, runs
+    from gansrc.runs.files import write
 
     if arguments.n < 1:
         raise ValueError(f"-n must be at least 1, got {arguments.n}")
     run = runs.Run(arguments.run_folder)
     samples = run.samples(arguments.n, arguments.seed)
-    shape = run.record.data.image_shape
-    np.save(run.folder / "samples.npy", samples.reshape(-1, *shape).numpy())
-    mosaics.save_grid(run.recipe.pixels(samples[:100]), shape, run.folder / "samples.png")
+    shape, content = run.record.data.image_shape, BytesIO()
+    np.save(content, samples.reshape(-1, *shape).numpy())
+    write(run.folder / "samples.npy", content.getvalue())
+    if picture := mosaics.grid(run.recipe.pixels(samples[:100]), shape):
+        write(run.folder / "samples.png", picture)
     print(
         f"{run.folder / 'samples.npy'}: {arguments.n} samples, seed {arguments.seed};"
         " the first 100 in samples.png"
@@ -141,20 +146,28 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             )
 
 
-def _runs(arguments: argparse.Namespace) -> None:
+def _runs(arguments: argparse.Namespace) -> int:
     from gansrc import runs
 
     if not arguments.root.is_dir():
         raise FileNotFoundError(f"no folder {arguments.root}: give the folder that holds the runs")
+    code = 0
     for run in runs.recorded(arguments.root):
-        record = run.record
+        try:
+            record = run.record
+        except (ValueError, OSError) as error:
+            print(f"gansrc: {error}", file=sys.stderr)
+            code = 2
+            continue
         score = record.evaluation and record.evaluation.original
         figure = f"{score.mean:8.1f} ± {score.standard_error:.1f} nats" if score else "not evaluated"
         print(f"{run.folder.name:32} seed {record.seed:<3} {record.updates:7,} updates  {figure}")
+    return code
 
 
 def _recipes(arguments: argparse.Namespace) -> None:
     from gansrc import catalogue
+    from gansrc.recipes import REPOSITORY
 
     if not arguments.recipe:
         for recipe in catalogue.RECIPES.values():
@@ -167,6 +180,8 @@ def _recipes(arguments: argparse.Namespace) -> None:
     for name, source in recipe.sources.items():
         if name in values:
             print(f"{name:18} {values[name]!s:24} {source}")
+    if any(source.where.endswith(".yaml") for source in recipe.sources.values()):
+        print(f"files: of {REPOSITORY}")
 
 
 def _data(arguments: argparse.Namespace) -> None:

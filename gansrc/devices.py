@@ -26,6 +26,7 @@ class GraphedUpdate:
     def __call__(
         self, update: Callable[[Tensor, Tensor], Tensor], chosen: Int64[Tensor, "k *s m"]
     ) -> Float[Tensor, "*s 4"]:
+        """One update on the minibatches of these rows."""
         self.calls += 1
         if self.calls <= self.WARM_UP:
             return on_a_side_stream(lambda: update(self.data, chosen))

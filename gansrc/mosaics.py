@@ -1,9 +1,10 @@
-"""Images as bytes and as picture files: how a record keeps its samples, lossless, and a grid to look at."""
+"""Images as bytes, and as picture files: lossless ones in which a record keeps samples; a grid to look at."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,17 @@ LARGEST = 16_383
 """Pixels that a WebP file may be high or wide."""
 
 
-def write(images: UInt8[Tensor, "n d"], image_shape: Sequence[int], folder: Path, name: str) -> list[Path]:
-    """Write images, each a row, as `name`-0.webp, `name`-1.webp, ..., 2,500 a file, of large ones fewer."""
-    shape, files = _colour(image_shape), []
+def webp(images: UInt8[Tensor, "n d"], image_shape: Sequence[int]) -> Iterator[bytes]:
+    """The contents of WebP files that hold images, each a row: 2,500 a file, of large ones fewer."""
+    shape = _colour(image_shape)
     side = max(1, min(SIDE, LARGEST // max(shape)))
-    for number, part in enumerate(images.split(side**2)):
+    for part in images.split(side**2):
         picture = make_grid(part.reshape(-1, *shape), nrow=side, padding=0).movedim(0, -1)
-        files.append(folder / f"{name}-{number}.webp")
-        Image.fromarray(picture.contiguous().numpy()).save(files[-1], lossless=True, quality=50, method=2)
-    return files
+        content = BytesIO()
+        Image.fromarray(picture.contiguous().numpy()).save(
+            content, "webp", lossless=True, quality=50, method=2
+        )
+        yield content.getvalue()
 
 
 def read(file: Path, image_shape: Sequence[int]) -> UInt8[Tensor, "n d"]:
@@ -57,11 +60,12 @@ def from_bytes(x: UInt8[Tensor, "n d"], low: float, high: float) -> Float[Tensor
     return x.float() * ((high - low) / 255) + low
 
 
-def save_grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...], file: Path) -> None:
-    """Write up to 100 images in [0, 1], grey or colour, in 10 columns; other data are not drawn."""
+def grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...]) -> bytes | None:
+    """A PNG file of images in [0, 1], grey or colour, in 10 columns; None for other data."""
     if len(image_shape) != 2 and (len(image_shape) != 3 or image_shape[0] != 3):
-        return
+        return None
     pictures = images.cpu().reshape(-1, *image_shape)
-    save_image(
-        pictures if len(image_shape) == 3 else pictures[:, None], file, nrow=10, padding=2, pad_value=0.5
-    )
+    pictures = pictures if len(image_shape) == 3 else pictures[:, None]
+    content = BytesIO()
+    save_image(pictures, content, "png", nrow=10, padding=2, pad_value=0.5)
+    return content.getvalue()

@@ -68,7 +68,7 @@ def log_likelihood(
     samples and some 100 MB. Raises ValueError for shapes that do not fit, integers (divide pixels by 255),
     empty or non-finite data, sigma <= 0, and sizes whose squares are beyond float64.
     """
-    values = _log_likelihood(*_matching(samples, x, "x"), _widths(sigma))
+    values = _log_likelihood(*_matching(samples, x, "x"), _sigmas(sigma))
     return values if np.ndim(sigma) else values[:, 0]
 
 
@@ -78,11 +78,11 @@ def select_sigma(samples: Array, valid: Array, sigmas: Sequence[float] | Array =
     samples is (n, d), valid (m, d); the default grid is the authors' own. Warns if the best sigma is the
     smallest or the largest on offer: a better one may lie beyond. Errors as in `log_likelihood`.
     """
-    widths = _widths(sigmas)
-    means = _log_likelihood(*_matching(samples, valid, "valid"), widths).mean(0)
-    best = widths[int(means.argmax())]
-    if len(widths) > 1 and best in (min(widths), max(widths)):
-        grid = f"{min(widths):.3g} to {max(widths):.3g}"
+    given = _sigmas(sigmas)
+    means = _log_likelihood(*_matching(samples, valid, "valid"), given).mean(0)
+    best = given[int(means.argmax())]
+    if len(given) > 1 and best in (min(given), max(given)):
+        grid = f"{min(given):.3g} to {max(given):.3g}"
         warnings.warn(
             f"best sigma {best:.3g} lies at the edge of the grid, {grid}: widen the grid", stacklevel=2
         )
@@ -138,8 +138,8 @@ def _log_likelihood(
     with _true_float32():
         window = _window(samples, torch.promote_types(x.dtype, torch.float32))
         sums = torch.cat(_in_parallel(lambda block: _log_sums(window, block, sigmas), x.split(rows)))
-    widths = torch.tensor(sigmas, dtype=torch.float64, device=x.device)
-    return sums - math.log(n) - d * torch.log(widths * math.sqrt(2 * math.pi))
+    sigma = torch.tensor(sigmas, dtype=torch.float64, device=x.device)
+    return sums - math.log(n) - d * torch.log(sigma * math.sqrt(2 * math.pi))
 
 
 def _in_parallel(work: Callable[[Tensor], Tensor], blocks: Sequence[Tensor]) -> list[Tensor]:
@@ -201,11 +201,11 @@ def _log_sums(window: _Window, x: Float[Tensor, "b d"], sigmas: list[float]) -> 
             near.append((row + start, column))
     if narrow:
         row, column = map(torch.cat, zip(*near, strict=True))
-        widths = [sigmas[k] for k in narrow]
+        narrow_sigmas = [sigmas[k] for k in narrow]
         if 100 * len(row) < products.numel() or not exact:
-            sums[:, narrow] = _near_log_sums(window, x, row, column, widths)
+            sums[:, narrow] = _near_log_sums(window, x, row, column, narrow_sigmas)
         else:
-            sums[:, narrow] = _float64_log_sums(window, x, widths)
+            sums[:, narrow] = _float64_log_sums(window, x, narrow_sigmas)
     return sums
 
 
@@ -351,16 +351,17 @@ def _points(points: Array, name: str) -> Float[Tensor, "n d"]:
     return points
 
 
-def _widths(sigma: float | Sequence[float] | Array) -> list[float]:
+def _sigmas(sigma: float | Sequence[float] | Array) -> list[float]:
+    """One sigma or several as a list, or one line that says what is wrong with them."""
     try:
-        widths = torch.as_tensor(sigma, dtype=torch.float64)
+        values = torch.as_tensor(sigma, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"sigma must be one number or a list of them, got {sigma!r}") from None
-    if widths.ndim > 1 or len(widths.reshape(-1)) == 0:
-        raise ValueError(f"sigma must be one number or a list of them, got shape {tuple(widths.shape)}")
-    for width in widths.reshape(-1).tolist():
-        if not 0 < width < math.inf:
-            raise ValueError(f"sigma must be positive and finite, got {width:g}")
-        if not 1 / LARGEST <= width <= LARGEST:
-            raise ValueError(f"sigma must lie in [1e-150, 1e150], got {width:g}: rescale it and the data")
-    return widths.reshape(-1).tolist()
+    if values.ndim > 1 or len(values.reshape(-1)) == 0:
+        raise ValueError(f"sigma must be one number or a list of them, got shape {tuple(values.shape)}")
+    for value in values.reshape(-1).tolist():
+        if not 0 < value < math.inf:
+            raise ValueError(f"sigma must be positive and finite, got {value:g}")
+        if not 1 / LARGEST <= value <= LARGEST:
+            raise ValueError(f"sigma must lie in [1e-150, 1e150], got {value:g}: rescale it and the data")
+    return values.reshape(-1).tolist()

@@ -85,7 +85,7 @@ PACKAGE = {
 from gansrc.models.blue import BLUE
 from .red import RED
 """,
-    "gansrc/models/base.py": "class Base: ...\n",
+    "gansrc/models/base.py": "class Base: ...\nclass BaseRecipe: ...\n",
     "gansrc/models/red.py": "from gansrc.models.base import Base\nRED = 1\n",
     "gansrc/models/blue.py": "from .base import Base\nBLUE = 1\n",
 }
@@ -280,7 +280,6 @@ def test_a_record_runs_its_page_also_after_a_build_that_another_page_broke(book:
     assert '"epochs": 2' in book.text("red")
     assert book.build() == 0
     assert book.executed() == set()
-    assert len(list((book.folder / "_build/.jupyter_cache/executed").iterdir())) == 3
 
 
 def test_a_page_that_is_edited_runs_nothing_again_and_keeps_its_figures(book: Book) -> None:
@@ -297,6 +296,8 @@ def test_a_corrupted_figure_flips_the_verdict_on_pages_that_nobody_touched(book:
     assert "does not agree It fails." in book.text("claims")
     assert "1.25 × 10⁻⁶ is does not agree ." in book.text("index")
     assert "verdict disagrees admonition" in (book.folder / "_build/html/book/index.html").read_text("utf-8")
+    kept = list((book.folder / "_build/.jupyter_cache/executed").iterdir())
+    assert len(kept) == 3  # the chapter as it was before has left the cache
 
 
 @pytest.mark.parametrize(
@@ -426,6 +427,25 @@ def test_a_record_brings_the_module_of_its_model(
     assert repository.inputs(['Run("runs/blue-lfw")']).modules == set()
 
 
+def test_of_this_book_an_edited_model_runs_its_own_pages(extension: Callable[[str], ModuleType]) -> None:
+    jupytext = pytest.importorskip("jupytext")
+    repository, users = extension("chapter_inputs").Repository(ROOT), dict[str, set[str]]()
+    for path in (ROOT / "book").rglob("*.md"):
+        if "format_name: myst" in path.read_text(encoding="utf-8")[:300]:
+            cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+            for module in repository.inputs(cells).modules:
+                users.setdefault(module, set()).add(path.stem)
+    assert users["gansrc.models.gsn"] == {"gsn", "table-1", "rulers"}  # the latter read its record
+    assert users["gansrc.models.vae"] == {
+        "vae",
+        "gmmn",
+        "table-1",
+        "rulers",
+    }  # whose nets are the GMMN's, too
+    assert "gansrc.cli" not in users and "gansrc.catalogue" not in users
+    assert users["gansrc.gan"] >= {"mnist", "faces", "cifar10", "figures", "parzen", "table-1", "deviations"}
+
+
 @pytest.mark.parametrize(
     ("cell", "data"),
     [
@@ -475,13 +495,21 @@ def test_the_key_is_that_of_the_inputs_and_of_nothing_else(
     assert key() not in keys
 
 
-def test_a_data_folder_below_ones_own_folder_has_a_full_name(
-    extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("~/pictures", Path.home() / "pictures"),
+        ("../pictures", Path.cwd().parent / "pictures"),
+        ("~nobody-of-that-name", Path.cwd() / "~nobody-of-that-name"),
+    ],
+)
+def test_chapters_see_the_data_folder_by_its_full_name(
+    extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, given: str, folder: Path
 ) -> None:
-    monkeypatch.setenv("GANSRC_DATA", "~/pictures")
+    monkeypatch.setenv("GANSRC_DATA", given)
     monkeypatch.setenv("JUPYTER_PATH", "")
     extension("execution_key").prepare(None, None)
-    assert os.environ["GANSRC_DATA"] == str(Path.home() / "pictures")
+    assert os.environ["GANSRC_DATA"] == str(folder)
 
 
 def test_scientific_notation_is_written_out(extension: Callable[[str], ModuleType]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gansrc import datasets
 
 pytest.importorskip("nbval")
 pytest_plugins = ["pytester"]
@@ -57,14 +61,26 @@ def write_references(book: Path) -> Path:
 def test_a_failing_cell_fails_and_names_itself_in_the_data_folder_of_the_tests(
     pytester: pytest.Pytester, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_references(book)
     monkeypatch.setenv("GANSRC_DATA", "some/data")  # as seen from where pytest starts
     folder = str(pytester.path / "some" / "data")
     good = cell(f"import os\nassert os.environ['GANSRC_DATA'] == {folder!r}")
+    with (book / "part/index.md").open("a") as index:
+        index.write(good)
+    write_references(book)
     (book / "failing.md").write_text(HEADER + good + cell("x = 1\nassert x == 2, 'x is not 2'"))
     result = run(pytester)
-    result.assert_outcomes(passed=3, failed=1)
+    result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(["*AssertionError*x is not 2*"])
+
+
+@pytest.mark.parametrize("given", ["some data", "../data", "~/data", "~nobody-of-that-name/data"])
+def test_cells_under_test_see_the_data_folder_of_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("GANSRC_DATA", given)
+    folder = datasets.root()
+    runpy.run_path(str(ROOT / "conftest.py"))
+    assert os.environ["GANSRC_DATA"] == str(folder)
 
 
 def test_a_tampered_reference_is_caught(pytester: pytest.Pytester, book: Path) -> None:

@@ -14,11 +14,22 @@ import pytest
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from test_runs import KINDS, SMALL, everything, record_of, shown, to_look_at
+from test_runs import (
+    KINDS,
+    SMALL,
+    VARIED,
+    Killed,
+    everything,
+    record_of,
+    room_for,
+    shown,
+    to_look_at,
+)  # fmt: skip
 
 from gansrc import catalogue, datasets, parzen, runs
 from gansrc.cli import main
 from gansrc.game import Game
+from gansrc.recipes import REPOSITORY
 from gansrc.runs import training
 
 
@@ -85,7 +96,9 @@ def test_a_recipe_is_described_value_by_value_with_its_rules(capsys):
     assert main(["recipes"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*catalogue.RECIPES]
     assert main(["recipes", "mnist"]) == 0
-    said = {line.split()[0]: line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines()}
+    *lines, files = capsys.readouterr().out.splitlines()
+    assert files == f"files: of {REPOSITORY}"
+    said = {line.split()[0]: line.split(maxsplit=2)[1:] for line in lines}
     assert said.keys() == catalogue.recipe("mnist").sources.keys() - {"rules"}
     assert said["z_dim"] == ["100", "mnist.yaml"]
     assert said["d_cost"] == ["0.5", "__init__.py: D's cost is half of the sum of its two cross-entropies"]
@@ -231,6 +244,119 @@ def test_a_full_disk_is_told_and_costs_nothing(tmp_path, images, small, capsys, 
     assert code == 2 and "No space left on device): make room, and go on" in said.splitlines()[-1]
     assert torch.equal(everything(runs.Run(run.folder)), everything(run))
     assert record_of(runs.train(SMALL, run.folder, epochs=2, data=images))["updates"] == 40
+
+
+def test_samples_are_written_whole_or_not_at_all(tmp_path, images, small, capsys, monkeypatch):
+    def killed(source, target):
+        if Path(target).name == name:
+            raise Killed
+        return move(source, target)
+
+    run, move = runs.train(VARIED, tmp_path / "run", epochs=1, data=images), os.replace
+    command = ["sample", str(run.folder), "-n", "100", "--seed"]
+    assert run_cli(capsys, *command, "0")[0] == 0
+    before = tree(run.folder)
+    with room_for(2000):
+        code, said = run_cli(capsys, *command, "1")
+    assert code == 2 and f"cannot write {run.folder / 'samples.npy'} (" in said and "\n" not in said
+    assert tree(run.folder) == before
+    for name in ("samples.npy", "samples.png"):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(os, "replace", killed)
+            main([*command, "1"])
+        assert (run.folder / name).read_bytes() == before[name]
+    assert run_cli(capsys, *command, "1")[0] == 0
+    assert all((run.folder / name).read_bytes() != before[name] for name in ("samples.npy", "samples.png"))
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """All that lies in a folder: files with their bytes, folders with None."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["thesis.txt", ".writable"], ["history.csv"], ["samples.png"], ["run.json.part"],
+        ["checkpoint-20/thesis.txt"], [".lock", "x.part"],
+    ],
+)  # fmt: skip
+def test_a_folder_of_somebody_elses_stays_as_it_is(tmp_path, images, small, capsys, files):
+    out = tmp_path / "out"
+    for file in files:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        (out / file).write_text("years of work")
+    before = tree(out)
+    code, said = run_cli(capsys, "train", "small", "--out", str(out), "--epochs", "1", "--data", images)
+    assert code == 2 and said == f"gansrc: {out} is not empty and holds no run: choose another --out"
+    assert tree(out) == before
+
+
+def test_a_record_of_another_programs_stays_alone(tmp_path, images, small, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text("{}")
+    command = ["train", "small", "--out", str(tmp_path / "out"), "--epochs", "1", "--data", images]
+    assert run_cli(capsys, *command)[0] == 2
+    assert tree(tmp_path / "out") == {"run.json": b"{}"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "message"),
+    [
+        ("small", ["--data", "nowhere.npz"], "no data file nowhere.npz"),
+        ("small", ["--data", "nowhere.npz", "--seeds", "1000"], "no data file nowhere.npz"),
+        ("smal", [], "unknown recipe 'smal'"),
+        ("small", ["--device", "abacus"], "unknown device 'abacus'"),
+        ("small", ["--epochs", "0"], "epochs must be at least 1"),
+        ("small", ["--pretrained", "nowhere"], "starts from nothing: leave --pretrained"),
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_refused_training_makes_no_folder(tmp_path, images, small, capsys, recipe, more, message, exists):
+    out = tmp_path / "home" / "runs" / "out"
+    if exists:
+        out.mkdir(parents=True)
+    before = tree(tmp_path)
+    code, said = run_cli(capsys, "train", recipe, "--out", str(out), "--data", images, *more)
+    assert code == 2 and message in said and "\n" not in said
+    assert tree(tmp_path) == before
+
+
+def test_where_one_of_several_seeds_is_in_use_no_other_begins(tmp_path, images, small, capsys):
+    (tmp_path / "run-seed-1").mkdir()
+    before = tree(tmp_path)
+    with FileLock(tmp_path / "run-seed-1" / ".lock"):
+        code, said = run_cli(
+            capsys, "train", "small", "--out", str(tmp_path / "run"), "--seeds", "3", "--data", images
+        )
+    assert code == 2 and f"{tmp_path / 'run-seed-1'} is in use" in said
+    assert tree(tmp_path).keys() - before.keys() <= {"run-seed-1/.lock", "run-seed-1/.gansrc"}
+
+
+@pytest.mark.parametrize("bad", ["{", "[]", "{}", "mean", "no text", "folder"])
+def test_a_list_has_all_runs_beside_a_record_that_cannot_be_read(tmp_path, capsys, bad):
+    good = (Path(__file__).parents[1] / "book" / "runs" / "vae-mnist" / "run.json").read_bytes()
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_bytes(good)
+    file = tmp_path / "b" / "run.json"
+    if bad == "folder":
+        file.unlink()
+        file.mkdir()
+    elif bad == "no text":
+        file.write_bytes(b"\xff\xfe\x00")
+    else:
+        file.write_bytes(
+            good.replace(b'"mean": 3', b'"mean": true, "was": 3') if bad == "mean" else bad.encode()
+        )
+    assert main(["runs", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert [line.split()[0] for line in said.out.splitlines()] == ["a", "c"]
+    assert str(file) in said.err and len(said.err.splitlines()) == 1
+    assert bad != "mean" or "evaluation.original.mean must be float, got True" in said.err
 
 
 def test_a_list_whose_reader_has_gone_ends_quietly(capsys, monkeypatch):

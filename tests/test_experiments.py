@@ -6,6 +6,8 @@ import dataclasses
 import json
 import re
 import shutil
+from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -182,11 +184,19 @@ def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys, mon
     assert "recipe 'faces' starts from nothing: leave --pretrained" in capsys.readouterr().err
 
 
+def written(contents: Iterable[bytes], folder: Path) -> list[Path]:
+    files = []
+    for number, content in enumerate(contents):
+        files.append(folder / f"{number}.webp")
+        files[-1].write_bytes(content)
+    return files
+
+
 @pytest.mark.parametrize("shape", [(12, 12, 1), (4, 5, 2), (30,), (1, 400)])
 def test_images_of_any_shape_are_kept_as_they_are(tmp_path, shape, monkeypatch):
     images = torch.randint(0, 256, (90, int(np.prod(shape))), dtype=torch.uint8)
     monkeypatch.setattr(mosaics, "LARGEST", 2400)
-    files = mosaics.write(images, shape, tmp_path, "x")
+    files = written(mosaics.webp(images, shape), tmp_path)
     assert torch.equal(torch.cat([mosaics.read(file, shape) for file in files])[:90], images)
     assert len(files) == (3 if shape == (1, 400) else 1)
 
@@ -202,6 +212,19 @@ def test_your_own_images_grey_or_colour_train_faces(at_home, capsys):
     code = main(["train", "cifar10-conv", "--out", str(at_home / "x"), "--data", str(at_home / "grey.npz")])
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert code == 2 and "draws images of 32 x 32 pixels, grey or colour, got 12 x 12: resize them" in said
+
+
+@pytest.mark.parametrize("shape", [(300, 48, 64), (300, 16, 64, 3), (300, 16, 64)])
+def test_E4_a_convolution_of_images_that_are_not_square_is_refused_and_leaves_nothing(at_home, capsys, shape):
+    file, out = at_home / "wide.npz", at_home / "runs" / "wide"
+    np.savez(file, x_train=np.random.default_rng(0).random(shape, dtype=np.float32))
+    before = sorted(at_home.rglob("*"))
+    code = main(["train", "cifar10-conv", "--out", str(out), "--data", str(file), "--epochs", "1"])
+    said = capsys.readouterr().err.strip()
+    given = " x ".join(map(str, (3, *shape[1:3]) if len(shape) == 4 else shape[1:]))
+    assert code == 2 and "\n" not in said
+    assert said == f"gansrc: a convolution needs square images, grey or colour, got {given}: crop them"
+    assert sorted(at_home.rglob("*")) == before
 
 
 def test_a_game_that_diverges_is_told_and_its_last_checkpoint_stays(at_home, capsys, monkeypatch):
@@ -225,11 +248,11 @@ def test_a_game_that_diverges_is_told_and_its_last_checkpoint_stays(at_home, cap
 @pytest.mark.parametrize("shape", [(7, 5), (3, 7, 5)])
 def test_mosaics_give_back_every_byte(tmp_path, shape):
     images = torch.randint(0, 256, (2600, int(np.prod(shape))), dtype=torch.uint8)
-    files = mosaics.write(images, shape, tmp_path, "x")
-    assert [file.name for file in files] == ["x-0.webp", "x-1.webp"]
+    files = written(mosaics.webp(images, shape), tmp_path)
+    assert len(files) == 2
     read = torch.cat([mosaics.read(file, shape) for file in files])
     assert torch.equal(read[:2600], images)
-    (few,) = mosaics.write(images[:3], shape, tmp_path, "few")
+    (few,) = written(mosaics.webp(images[:3], shape), tmp_path)
     assert torch.equal(mosaics.read(few, shape), images[:3])
 
 
@@ -239,10 +262,10 @@ def test_numbers_beyond_the_range_are_black_or_white():
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3, 2, 3)])
-def test_a_grid_to_look_at_has_ten_columns(tmp_path, shape):
+def test_a_grid_to_look_at_has_ten_columns(shape):
     images = np.random.default_rng(0).random((25, *shape), dtype=np.float32)
-    mosaics.save_grid(torch.from_numpy(images).flatten(1), shape, tmp_path / "grid.png")
-    drawn = np.asarray(Image.open(tmp_path / "grid.png")) / 255
+    file = BytesIO(mosaics.grid(torch.from_numpy(images).flatten(1), shape))
+    drawn = np.asarray(Image.open(file)) / 255
     assert drawn.shape == (3 * 4 + 2, 10 * 5 + 2, 3)
     for i, image in enumerate(images):
         top, left = 4 * (i // 10) + 2, 5 * (i % 10) + 2

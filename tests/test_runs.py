@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from torch.distributions import Uniform
 import gansrc
 from gansrc import datasets, mosaics, parzen, recipes, runs
 from gansrc.gan import TrainedGenerator, walk
-from gansrc.runs import provenance, training
-from gansrc.runs.record import Record
+from gansrc.models.vae import VAE_MNIST
+from gansrc.runs import training
+from gansrc.runs.provenance import provenance
 
 RULES = dataclasses.replace(recipes.MNIST.rules, batch_size=10)
 SMALL = dataclasses.replace(
@@ -46,6 +48,12 @@ KINDS = {
     "averaged": dataclasses.replace(VARIED, average=0.99),
     "contrast": dataclasses.replace(VARIED, contrast=3.0, g_output="linear", output_bias="zero"),
 }
+SAMPLED = dataclasses.replace(VAE_MNIST, hidden=(9, 7), z_dim=2, batch_size=10, preview=30)
+"""Its record keeps samples."""
+
+
+class Killed(BaseException):
+    """Nobody catches it, as nobody catches a kill -9."""
 
 
 @pytest.fixture
@@ -378,53 +386,20 @@ def test_images_that_are_kept_are_the_weights_own_and_scored_as_such(
     assert runs.evaluate(run.folder, keep=300) == result  # of the samples that are there
 
 
-@pytest.mark.filterwarnings("ignore:best sigma")
-def test_a_record_names_files_of_its_own_folder_and_counts_in_whole_numbers(tmp_path, images, few_samples):
-    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
-    runs.evaluate(run.folder, keep=3)
-    record = record_of(run)
-    assert Record.from_json(record).to_json() == record
-    for changes, message in (
-        ({"samples": record["samples"] | {"sha256": {"../x.webp": "0"}}}, "'../x.webp' is no name of a file"),
-        (
-            {"checkpoint": record["checkpoint"] | {"folder": ".."}},
-            "'..' is no name of a file in the run's own",
-        ),
-        ({"seed": True}, "seed must be int, got True"),
-        ({"updates": 20.0}, "updates must be int, got 20.0"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Record.from_json(record | changes)
-
-
 def test_a_leg_says_by_what_code_when_and_on_what_it_was_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(gansrc, "__file__", str(tmp_path / "__init__.py"))
+    home = tmp_path / "gansrc"
+    (home / "models").mkdir(parents=True)
+    monkeypatch.setattr(sys.modules[provenance.__module__], "__file__", str(home / "runs" / "provenance.py"))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 17)
     monkeypatch.setattr(os, "cpu_count", lambda: 23)
-    (tmp_path / "models").mkdir()
     sums = set()
     for name in ("__init__.py", "models/one.py", "models/two.txt"):
-        (tmp_path / name).write_text("1")
-        told = provenance.provenance(torch.device("cpu"))
+        (home / name).write_text("1")
+        told = provenance(torch.device("cpu"))
         sums.add(told.source_sha256)
     assert len(sums) == 2 and (told.threads, told.cores) == (17, 23)  # a text is no code
     started = datetime.fromisoformat(told.started)
     assert started.tzinfo == UTC and abs(started - datetime.now(UTC)) < timedelta(minutes=1)
-
-
-@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
-def test_the_commit_is_that_of_the_repository_which_holds_the_code(tmp_path):
-    def git(*words: str) -> str:
-        command = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    (tmp_path / "__init__.py").touch()
-    git("init")
-    git("commit", "--allow-empty", "-m", "somebody's own, with the package installed inside")
-    assert provenance._commit(tmp_path) == ""
-    git("add", "__init__.py")
-    git("commit", "-m", "the package")
-    assert provenance._commit(tmp_path) == git("rev-parse", "HEAD")
 
 
 def test_only_devices_that_are_there_are_taken(monkeypatch):
@@ -455,9 +430,6 @@ def test_training_needs_no_git(tmp_path, images, monkeypatch):
 def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(
     tmp_path, images, few_samples, monkeypatch, seeds
 ):
-    class Killed(BaseException):
-        pass
-
     def survives(n: int) -> bool:  # killed at the nth file that is written; did it get that far?
         writes = iter(range(n))
 
@@ -498,6 +470,155 @@ def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(
     while survives(survived):
         survived += 1
     assert survived >= 10 * seeds
+
+
+def test_a_run_killed_before_its_first_record_goes_on(tmp_path, images, few_samples, monkeypatch):
+    def killed(*arguments):
+        raise Killed
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training, "write_json", killed)
+        runs.train(SMALL, out, epochs=1, data=images)
+    assert (out / "samples.png").exists() and not (out / "run.json").exists()
+    resumed = runs.train(SMALL, out, epochs=1, data=images)
+    assert torch.equal(
+        everything(resumed), everything(runs.train(SMALL, tmp_path / "whole", epochs=1, data=images))
+    )
+
+
+def keeps_its_word(run: runs.Run) -> bool:
+    """Whether all that the record speaks of is there and whole."""
+    for images in run.record.images().values():
+        assert {file: sha256((run.folder / file).read_bytes()).hexdigest() for file in images.sha256} == (
+            images.sha256
+        )
+    if run.record.evaluation:
+        for grid in ("original", "fine"):
+            assert run.score(grid)[0] == pytest.approx(getattr(run.record.evaluation, grid).mean, rel=1e-6)
+    return run.record.evaluation is not None
+
+
+@pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
+@pytest.mark.parametrize("keep", [None, 7])
+def test_a_kill_while_a_run_is_scored_anew_leaves_a_record_that_keeps_its_word(
+    tmp_path, images, few_samples, monkeypatch, keep
+):
+    def survives(n: int) -> bool:  # killed at the nth file that is put in its place; did it get that far?
+        def replace(*arguments):
+            if next(moves, None) is None:
+                raise Killed
+            return move(*arguments)
+
+        moves, move, folder = iter(range(n)), os.replace, tmp_path / str(n)
+        shutil.copytree(tmp_path / "run", folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", replace)
+            try:
+                runs.evaluate(folder, keep=20)
+            except Killed:
+                found.append(keeps_its_word(runs.Run(folder)))
+            else:
+                return False
+        assert runs.evaluate(folder, keep=20) == whole.record.evaluation and keeps_its_word(runs.Run(folder))
+        assert torch.equal(runs.Run(folder).samples(20), whole.samples(20))
+        return True
+
+    runs.train(VARIED, tmp_path / "run", epochs=1, data=images)
+    shutil.copytree(tmp_path / "run", tmp_path / "whole")
+    runs.evaluate(tmp_path / "whole", keep=20)
+    whole, found, killed = runs.Run(tmp_path / "whole"), list[bool](), itertools.count()
+    runs.evaluate(tmp_path / "run", keep=keep)
+    before = runs.Run(tmp_path / "run").record
+    assert (before.evaluation == whole.record.evaluation) == (keep is not None)  # whose samples are rounded
+    while survives(next(killed)):
+        pass
+    assert len(found) >= 4 and found[0]
+
+
+@contextmanager
+def room_for(n: int) -> Iterator[None]:
+    """Within the block no file comes to more than n bytes: the next write is refused, as by a full disk."""
+    resource = pytest.importorskip("resource")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+@pytest.mark.filterwarnings("ignore:best sigma")
+@pytest.mark.parametrize(
+    ("before", "keep", "room", "file"),
+    [
+        (False, None, 500, "log_likelihood.npz"),
+        (True, 300, 500, "run.json"),
+        (True, 300, 4000, "samples-0.webp"),
+    ],
+)
+def test_a_full_disk_tears_no_file_of_a_score_and_is_told_by_the_files_name(
+    tmp_path, images, few_samples, before, keep, room, file
+):
+    run = runs.train(VARIED, tmp_path / "run", epochs=1, data=images)
+    if before:
+        runs.evaluate(run.folder, keep=3)
+    with (
+        room_for(room),
+        pytest.raises(OSError, match="^cannot write [^\\n]*: mend that, and go on$") as raised,
+    ):
+        runs.evaluate(run.folder, keep=keep)
+    assert str(run.folder / file) in str(raised.value)
+    keeps_its_word(runs.Run(run.folder))
+    assert not list(run.folder.glob("*.part"))
+
+
+@pytest.mark.filterwarnings("ignore:best sigma")
+def test_scores_delete_images_of_earlier_ones_and_nothing_of_the_users(
+    tmp_path, images, few_samples, monkeypatch
+):
+    def kept() -> set[str]:
+        return {file.name for file in run.folder.glob("*.webp")} - theirs
+
+    monkeypatch.setattr(mosaics, "SIDE", 4)
+    run, theirs = (
+        runs.train(SAMPLED, tmp_path / "run", epochs=1, data=images),
+        {"holiday.webp", "samples-77.webp"},
+    )
+    for name in theirs:
+        (run.folder / name).write_bytes(b"the sea")
+    runs.evaluate(run.folder)
+    assert kept() == {f"samples-{number}.webp" for number in range(19)}
+    runs.evaluate(run.folder, keep=20)
+    assert kept() == {"samples-0.webp", "samples-1.webp"} and runs.Run(run.folder).samples(20).shape == (
+        20,
+        16,
+    )
+    runs.train(SAMPLED, run.folder, epochs=2, data=images)
+    assert kept() == set()
+    runs.evaluate(run.folder, keep=5)
+    assert kept() == {"samples-0.webp"}
+    assert {(run.folder / name).read_bytes() for name in theirs} == {b"the sea"}
+
+
+def test_the_commit_is_of_the_repository_that_the_code_is_a_part_of(tmp_path, monkeypatch):
+    def git(*arguments: str) -> str:
+        names = ("-c", "user.name=A", "-c", "user.email=a@b")
+        command = ["git", "-C", str(tmp_path), *names, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    installed = tmp_path / "env" / "gansrc"
+    shutil.copytree(Path(gansrc.__file__).parent, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "thesis.txt").write_text("years of work")
+    git("init", "-q")
+    git("add", "thesis.txt")
+    git("commit", "-qm", "Theirs")
+    file = installed / "runs" / "provenance.py"
+    monkeypatch.setattr(sys.modules[provenance.__module__], "__file__", str(file))
+    assert provenance(torch.device("cpu")).commit == ""
+    git("add", ".")
+    git("commit", "-qm", "Ours")
+    assert provenance(torch.device("cpu")).commit == git("rev-parse", "HEAD") != ""
 
 
 def test_a_record_of_before_a_rule_was_known_goes_on(tmp_path, images):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def write_reference(chapter: Path) -> None:
 
 
 if __name__ == "__main__":
+    if folder := os.environ.get("GANSRC_DATA"):  # cells run elsewhere, in their chapter's folder
+        os.environ["GANSRC_DATA"] = os.path.abspath(os.path.expanduser(folder))
     chosen = [Path(name).resolve() for name in sys.argv[1:]] or sorted((ROOT / "book").rglob("*.md"))
     for chapter in chosen:
         write_reference(chapter)

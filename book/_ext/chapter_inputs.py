@@ -135,15 +135,15 @@ class Repository:
         functions = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
         called = {getattr(node, "attr", getattr(node, "id", "")) for node in functions}
         parts = {part for text in _strings(tree) for part in text.split("/")}
-        patterns = [part.replace(HOLE, "*") for part in parts if part == "*" or re.search(r"\w", part)]
+        patterns = [part.replace(HOLE, "*") for part in parts if part == "*" or re.search(r"\w{3}", part)]
         found = {name for name in self.records if any(fnmatchcase(name, p) for p in patterns)}
         return set(self.records) if called & LISTING or ("runs" in parts and not found) else found
 
     def model(self, record: str) -> str:
-        """The class of a record's recipe; "" of a GAN's, which `gansrc.runs` knows by itself."""
+        """The class of a record's recipe."""
         file = self.records[record] / "run.json"
         recipe = json.loads(file.read_text(encoding="utf-8"))["recipe"] if file.exists() else {}
-        return f"{recipe['model']}Recipe" if recipe.get("model", "GAN") != "GAN" else ""
+        return f"{recipe.get('model', 'GAN')}Recipe"
 
     @cached_property
     def digests(self) -> dict[str, bytes]:

@@ -36,7 +36,7 @@ KEY = "execution_key"
 
 def prepare(app: Sphinx, config: Config) -> None:
     """Let kernels, which run in the chapters' folders, find this environment's Python and the data folder."""
-    os.environ["GANSRC_DATA"] = str(datasets.root().expanduser().absolute())
+    os.environ["GANSRC_DATA"] = str(datasets.root())
     folders = [str(Path(sys.prefix, "share", "jupyter")), os.environ.get("JUPYTER_PATH", "")]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, folders))
 

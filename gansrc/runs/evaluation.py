@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from gansrc import datasets, mosaics, parzen
 from gansrc.datasets import Dataset
 from gansrc.model import Recipe
 from gansrc.recipes import MNIST
-from gansrc.runs.files import held, sha256, write_json, write_npz
-from gansrc.runs.record import Evaluation, Images, Score, Scores
+from gansrc.runs.files import drop_files, held, npz, write, write_json
+from gansrc.runs.record import Average, Evaluation, Images, Record, Score, Scores
 from gansrc.runs.run import EVALUATION_SEED, Run
 
 LARGEST_FILE = 16 * 2**20
@@ -36,11 +38,10 @@ def evaluate(folder: Path, keep: int | None = None) -> Evaluation:
             f"{folder} was trained on {data.source}, found {dataset.source}: set GANSRC_DATA to its folder"
         )
     with held(folder):
-        run = Run(folder)
+        run, images, files = Run(folder), dict[str, Any](), dict[str, bytes]()
         large = run.can_draw() and run.weights_file().stat().st_size > LARGEST_FILE
         if run.can_draw() and (run.recipe.leaves_samples or large or keep is not None):
-            drawn = _keep_images(run, parzen.N_SAMPLES if keep is None else keep)
-            run = Run(folder)
+            drawn, images, files = _as_bytes(run, parzen.N_SAMPLES if keep is None else keep)
         else:
             drawn = {w: run.samples(parzen.N_SAMPLES, weights=w) for w in run.recipe.weights}
         prepared, points, scores = run.recipe.prepare(dataset), dict[str, np.ndarray](), {}
@@ -48,13 +49,26 @@ def evaluate(folder: Path, keep: int | None = None) -> Evaluation:
             scores[weights], values = score(run.recipe, samples, prepared)
             prefix = "" if weights == "last" else f"{weights}-"
             points |= {f"{prefix}{name}": part for name, part in values.items()}
+        average = scores.get("average")
         evaluation = Evaluation(
             **vars(scores["last"]), samples=len(drawn["last"]), updates=run.record.updates,
-            seed=EVALUATION_SEED, average=scores.get("average"),
+            seed=EVALUATION_SEED, average=Average(**vars(average)) if average else None,
         )  # fmt: skip
-        write_npz(folder / "log_likelihood.npz", points)
-        write_json(folder / "run.json", dataclasses.replace(run.record, evaluation=evaluation).to_json())
+        files["log_likelihood.npz"] = npz(points)
+        _save(run, dataclasses.replace(run.record, **images, evaluation=evaluation), files)
     return evaluation
+
+
+def _save(run: Run, record: Record, files: Mapping[str, bytes]) -> None:
+    """Write files and the record that speaks of them; after a kill in between it speaks of none of them."""
+    before, named = run.record, ("evaluation", *run.record.images())
+    changed: dict[str, Any] = {name: None for name in named if getattr(before, name) != getattr(record, name)}
+    if (silent := dataclasses.replace(before, **changed)) != before:
+        write_json(run.folder / "run.json", silent.to_json())
+    for name, content in files.items():
+        write(run.folder / name, content)
+    write_json(run.folder / "run.json", record.to_json())
+    drop_files(run.folder, before.image_files() - record.image_files())
 
 
 def score(
@@ -77,9 +91,11 @@ def score(
     return Scores(**scores), points
 
 
-def _keep_images(run: Run, keep: int) -> dict[str, Float[Tensor, "n d"]]:
-    """Write samples of a run, its walk or film, too, beside the record, as bytes; return all samples, so
-    rounded, by the weights that drew them."""
+def _as_bytes(
+    run: Run, keep: int
+) -> tuple[dict[str, Float[Tensor, "n d"]], dict[str, Images], dict[str, bytes]]:
+    """All samples of a run, as bytes round them, by the weights that drew them; the images that its record is
+    to keep, the first of these samples, and its walk or film; and the files that hold the images."""
     shape, rng = run.record.data.image_shape, torch.Generator().manual_seed(EVALUATION_SEED)
     sampler = run.sampler()
     images = {"samples": sampler.samples(parzen.N_SAMPLES, rng), **sampler.pictures(rng)}
@@ -87,17 +103,19 @@ def _keep_images(run: Run, keep: int) -> dict[str, Float[Tensor, "n d"]]:
         images[f"{weights}_samples"] = run.samples(parzen.N_SAMPLES, weights=weights)
     low, high = run.recipe.byte_range(images["samples"])
     grey = {name: mosaics.to_bytes(x, low, high) for name, x in images.items()}
-    kept: dict[str, Any] = {}
+    kept, files = dict[str, Images](), dict[str, bytes]()
     for name, x in grey.items():
         x = x[:keep] if name.endswith("samples") else x
-        files = mosaics.write(x, shape, run.folder, name.replace("_", "-"))
-        kept[name] = Images(len(x), EVALUATION_SEED, (low, high), {f.name: sha256(f) for f in files})
-    before = {name for part in run.record.images().values() for name in part.sha256}
-    write_json(run.folder / "run.json", dataclasses.replace(run.record, **kept).to_json())
-    for name in before - {name for part in kept.values() for name in part.sha256}:
-        (run.folder / name).unlink(missing_ok=True)
+        parts = {
+            f"{name.replace('_', '-')}-{number}.webp": content
+            for number, content in enumerate(mosaics.webp(x, shape))
+        }
+        checksums = {file: hashlib.sha256(content).hexdigest() for file, content in parts.items()}
+        kept[name] = Images(len(x), EVALUATION_SEED, (low, high), checksums)
+        files |= parts
     names = {"last": "samples", "average": "average_samples"}
-    return {key: mosaics.from_bytes(grey[name], low, high) for key, name in names.items() if name in grey}
+    drawn = {key: mosaics.from_bytes(grey[name], low, high) for key, name in names.items() if name in grey}
+    return drawn, kept, files
 
 
 def evaluate_samples(file: Path) -> Evaluation:

@@ -8,8 +8,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import BytesIO, StringIO
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -19,6 +20,8 @@ from filelock import FileLock, Timeout
 
 MARK = ".gansrc"
 """An empty file in every folder that is ours to write to, and to delete."""
+LOCK = ".lock"
+"""A file that whoever trains or scores a run holds."""
 
 
 def sha256(file: Path) -> str:
@@ -26,39 +29,38 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def write(file: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises OSError, one line that names it, where that is impossible."""
+    part = file.with_name(file.name + ".part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, file)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise OSError(f"cannot write {file} ({error.strerror}): mend that, and go on") from None
+
+
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    _replace(file, lambda part: part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+    write(file, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of the same keys as a CSV file, whole or not at all."""
-
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
-    _replace(file, write)
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write(file, text.getvalue().encode())
 
 
-def write_npz(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as an .npz file, whole or not at all."""
-
-    def write(part: Path) -> None:
-        with part.open("wb") as stream:
-            savez: Callable[..., None] = np.savez
-            savez(stream, **arrays)
-
-    _replace(file, write)
-
-
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the file, then put it in its place in one step."""
-    part = file.with_name(file.name + ".part")
-    write(part)
-    os.replace(part, file)
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of an .npz file that holds arrays by name."""
+    content = BytesIO()
+    savez: Callable[..., None] = np.savez
+    savez(content, **arrays)
+    return content.getvalue()
 
 
 def check_ours(out: Path) -> None:
@@ -71,26 +73,51 @@ def check_ours(out: Path) -> None:
         raise ValueError(f"{out} is a file: choose another --out")
     if not out.exists() or (out / "run.json").exists() or (out / MARK).exists():
         return
-    if [path for path in out.iterdir() if path.name != ".lock" and not is_checkpoint(path)]:
+    if [path for path in out.iterdir() if path.name != LOCK and not is_checkpoint(path)]:
         raise ValueError(f"{out} is not empty and holds no run: choose another --out")
 
 
-def make(out: Path) -> None:
-    """Make a run's folder, unless it is there, and mark it; ValueError if one cannot write to it."""
+@contextmanager
+def made(out: Path) -> Iterator[None]:
+    """Make a run's folder, unless it is there, mark it, and hold it within the block. What the block has
+    written nothing into is left as it was before.
+
+    Raises ValueError if one cannot write to it, or somebody else holds it.
+    """
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    before = _names(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out):
-            pass
-        if not (out / "run.json").exists():
-            (out / MARK).touch()
-    except OSError as error:
-        raise ValueError(f"cannot write to {out} ({error.strerror}): choose another --out") from None
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=out):
+                pass
+            if not (out / "run.json").exists():
+                (out / MARK).touch()
+        except OSError as error:
+            raise ValueError(f"cannot write to {out} ({error.strerror}): choose another --out") from None
+        with held(out):
+            try:
+                yield
+            finally:  # still held: nobody else has begun here
+                if (added := _names(out) - before) <= {MARK, LOCK}:
+                    for name in added:
+                        with suppress(OSError):  # some systems let go of a lock's file only afterwards
+                            (out / name).unlink()
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _names(folder: Path) -> set[str]:
+    """What lies in a folder; nothing if there is none."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 @contextmanager
 def held(out: Path) -> Iterator[None]:
     """Nobody else trains or scores the run in `out` within the block; ValueError if somebody does already."""
-    lock = FileLock(out / ".lock", timeout=0)
+    lock = FileLock(out / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
@@ -110,8 +137,14 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / MARK).exists() or not any(folder.iterdir())
 
 
-def drop_checkpoints(out: Path, kept: str, last: str | None = None) -> None:
+def drop_checkpoints(out: Path, kept: str, last: str = "") -> None:
     """Delete checkpoints that are ours, by their mark or as the `last` one, but for the `kept` one."""
     for folder in out.glob("checkpoint-*"):
         if (is_checkpoint(folder) or folder.name == last) and folder.name != kept:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_files(out: Path, names: Iterable[str]) -> None:
+    """Delete files of a run by their names, those that are there."""
+    for name in names:
+        (out / name).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-import gansrc
+from gansrc import __version__
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Provenance:
 
 def provenance(device: torch.device) -> Provenance:
     """That of work which begins now on a device."""
-    here = Path(gansrc.__file__).parent
+    here = Path(__file__).parents[1]
     source = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(here.rglob("*.py"))))
     packages = {}
     for name in ("torch", "torchvision", "numpy", "scipy", "safetensors"):
@@ -49,7 +49,7 @@ def provenance(device: torch.device) -> Provenance:
             packages[name] = "absent"
     return Provenance(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        gansrc=gansrc.__version__,
+        gansrc=__version__,
         commit=_commit(here),
         source_sha256=source.hexdigest(),
         python=platform.python_version(),

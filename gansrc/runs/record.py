@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any, TypeVar, cast
+from pathlib import PureWindowsPath
+from typing import Any, cast
 
 from gansrc.datasets import Dataset
 from gansrc.runs.provenance import Provenance
 
-T = TypeVar("T")
+hints_of = functools.cache(typing.get_type_hints)
+"""The types of a class's fields; a record has many of one class."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,17 @@ class Scores:
     fine: Score
 
 
+@dataclass(frozen=True)
+class Average(Scores):
+    """The scores of samples by the running mean of the weights.
+
+    samples, decay: how many, and the mean's decay, in the first records alone.
+    """
+
+    samples: int | None = None
+    decay: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Scores):
     """The scores of so many samples: of a run, those that `seed` draws after so many updates by its last
@@ -93,7 +106,7 @@ class Evaluation(Scores):
     samples: int
     updates: int = 0
     seed: int = 0
-    average: Scores | None = None
+    average: Average | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,7 @@ class Record:
     """The record of a run.
 
     recipe: `Recipe.values`. seconds: of training. epoch_so_far: sums of the reports of a row of the history
-    that is not complete. diverged: the update before which the costs came to be no numbers. earlier:
+    that is not complete. diverged: the update before which the costs ceased to be finite. earlier:
     evaluations of fewer updates. samples, average_samples, walk, film: images in place of weights.
     """
 
@@ -137,11 +150,9 @@ class Record:
     @classmethod
     def from_json(cls, content: Any) -> Record:
         """The record in the content of a run.json. Raises ValueError that names the value at fault."""
-        record = _read(cls, content, "the content")
-        inside = [record.checkpoint.folder, *record.checkpoint.sha256]
-        inside += [name for images in record.images().values() for name in images.sha256]
-        for name in inside:
-            if PurePosixPath(name).name != name or "\\" in name or name in ("", ".", ".."):
+        record = _read(cls, content, "")
+        for name in (record.checkpoint.folder, *record.checkpoint.sha256, *record.image_files()):
+            if PureWindowsPath(name).name != name or name in ("", ".."):  # of every system's separators
                 raise ValueError(f"{name!r} is no name of a file in the run's own folder")
         return record
 
@@ -154,29 +165,35 @@ class Record:
         names = ("samples", "average_samples", "walk", "film")
         return {name: images for name in names if (images := getattr(self, name)) is not None}
 
+    def image_files(self) -> set[str]:
+        """The names of the files that keep them."""
+        return {name for images in self.images().values() for name in images.sha256}
+
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    """JSON as a value of an annotated type, all the way down."""
+    """JSON as a value of an annotated type, all the way down; `where` it stands in the content."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return value
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
-            raise ValueError(f"{where} must be an object, got {value!r:.60}")
-        types_of, given = typing.get_type_hints(kind), {}
+            raise ValueError(f"{where or 'the content'} must be an object, got {value!r:.60}")
+        types_of, given = hints_of(cast(Any, kind)), {}
         for part in dataclasses.fields(kind):
+            there = f"{where}.{part.name}".removeprefix(".")
             if part.name in value:
-                given[part.name] = _read(types_of[part.name], value[part.name], part.name)
+                given[part.name] = _read(types_of[part.name], value[part.name], there)
             elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
-                raise ValueError(f"{part.name} is missing")
+                raise ValueError(f"{there} is missing")
         return cast(Any, kind)(**given)
     if origin in (typing.Union, types.UnionType):
+        errors: list[ValueError] = []
         for one in arguments:
             try:
                 return _read(one, value, where)
             except ValueError as error:
-                last = error
-        raise last
+                errors.append(error)
+        raise errors[0]
     if origin is tuple and isinstance(value, list):
         if len(arguments) == 2 and arguments[1] is not ...:
             if len(value) == 2:
@@ -184,20 +201,21 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         else:
             return tuple(_read(arguments[0], part, where) for part in value)
     elif origin is dict and isinstance(value, Mapping):
-        return {key: _read(arguments[1], part, f"{where}: {key}") for key, part in value.items()}
-    elif kind is float and type(value) in (int, float):
-        return float(value)
-    elif kind in (int, str, bool, types.NoneType) and type(value) is kind:
+        return {key: _read(arguments[1], part, f"{where}[{key!r}]") for key, part in value.items()}
+    elif kind in (int, float, str, bool, types.NoneType) and type(value) is kind:
         return value
+    elif kind is float and type(value) is int and abs(value) < 2**1023:
+        return float(value)
     name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
     raise ValueError(f"{where} must be {name}, got {value!r:.60}")
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; fields that hold nothing are left out."""
+    """A value as JSON has it; fields that hold nothing, as they do by default, are left out."""
     if dataclasses.is_dataclass(value):
-        parts = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
-        return {key: _plain(part) for key, part in parts.items() if part not in (None, ())}
+        parts = [(part, getattr(value, part.name)) for part in dataclasses.fields(value)]
+        empty = (None, ())
+        return {p.name: _plain(x) for p, x in parts if x not in empty or x != p.default}
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -98,6 +98,10 @@ class Run:
             points = values[grid].astype(float)
             return points.mean(), points.std() / len(points) ** 0.5
         folds = [x for name, x in values.items() if name.startswith(f"{grid}-")]
+        if not folds:
+            raise ValueError(
+                f"{self.folder} has no score {grid!r}, only {', '.join(values)}: ask for one of these"
+            )
         means = np.array([x.astype(float).mean() for x in folds])
         return means.mean(), means.std(ddof=1) / len(means) ** 0.5
 

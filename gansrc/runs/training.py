@@ -20,19 +20,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from gansrc import datasets, parzen
+from gansrc import datasets, mosaics, parzen
 from gansrc.datasets import Dataset
 from gansrc.devices import tensor_float_32
 from gansrc.model import Model, Recipe
-from gansrc.mosaics import save_grid
 from gansrc.runs.files import (
     MARK,
     check_ours,
     drop_checkpoints,
-    held,
+    drop_files,
     is_checkpoint,
-    make,
+    made,
     sha256,
+    write,
     write_csv,
     write_json,
 )  # fmt: skip
@@ -94,8 +94,7 @@ def train_seeds(
         material = Material.load(recipe, data, where)
         with ExitStack() as locks:
             for folder in out.values():
-                make(folder)
-                locks.enter_context(held(folder))
+                locks.enter_context(made(folder))
             return _train_seeds(material, out, epochs, pretrained)
     except RuntimeError as error:
         if "out of memory" not in str(error):  # CUDA's and that of MPS have no other class in common
@@ -182,7 +181,7 @@ class Training:
 
     def add(self, means: dict[str, float], updates: int, seconds: float) -> None:
         """Count what so many updates reported. Raises ValueError, with a note in the record, if the game has
-        come to numbers that are none."""
+        diverged."""
         self.sums = {key: self.sums.get(key, 0.0) + updates * mean for key, mean in means.items()}
         self.record = dataclasses.replace(self.record, seconds=self.record.seconds + seconds)
         if all(map(math.isfinite, self.sums.values())):
@@ -191,7 +190,7 @@ class Training:
             noted = dataclasses.replace(Run(self.out).record, diverged=self.model.updates)
             write_json(self.out / "run.json", noted.to_json())
         raise ValueError(
-            f"{self.out}: the game diverged before update {self.model.updates} (its costs are no numbers),"
+            f"{self.out}: the game diverged before update {self.model.updates} (its costs are not finite),"
             f" the last checkpoint is of update {self.record.updates}: try another --seed or another recipe"
         )
 
@@ -214,8 +213,9 @@ class Training:
             rng = torch.Generator(model.device).manual_seed(EVALUATION_SEED)
             samples, valid = model.samples(recipe.preview, rng, weights), material.valid
             if weights == "last":
-                shape = material.dataset.image_shape
-                save_grid(recipe.pixels(samples[:100]), shape, self.out / "samples.png")
+                picture = mosaics.grid(recipe.pixels(samples[:100]), material.dataset.image_shape)
+                if picture:
+                    write(self.out / "samples.png", picture)
             if samples.device.type == "mps":  # it has no float64
                 samples, valid = samples.cpu(), valid.cpu()
             values = recipe.validate(samples, valid)
@@ -224,12 +224,11 @@ class Training:
         self.rows.append(row)
         self.sums = {}
 
-    def save_checkpoint(self, per_epoch: int) -> str | None:
-        """Write the model's state into a folder of its own, and let the record in memory point to it; return
-        the folder that this one replaces."""
-        folder, last = self.out / f"checkpoint-{self.model.updates}", self.record.checkpoint.folder or None
-        if last == folder.name:
-            return None
+    def save_checkpoint(self, per_epoch: int) -> None:
+        """Write the model's state into a folder of its own, and let the record in memory point to it."""
+        folder = self.out / f"checkpoint-{self.model.updates}"
+        if self.record.checkpoint.folder == folder.name:
+            return
         if folder.exists() and not is_checkpoint(folder):
             raise ValueError(f"{folder} is none of this run's checkpoints: move it away, and go on")
         shutil.rmtree(folder, ignore_errors=True)
@@ -248,7 +247,6 @@ class Training:
             epochs=self.model.updates // per_epoch, earlier=(*self.record.earlier, *stage), evaluation=None,
             samples=None, average_samples=None, walk=None, film=None, diverged=None,
         )  # fmt: skip
-        return last
 
     def write(self) -> None:
         """Write history.csv and run.json."""
@@ -351,11 +349,14 @@ def _train_until(trainings: list[Training], material: Material, target: int, las
 
 def _save(trainings: list[Training], per_epoch: int) -> None:
     """Write checkpoints, point every run.json to its own, drop the old ones: a kill leaves each run whole."""
-    replaced = [t.save_checkpoint(per_epoch) for t in trainings]
+    before = [t.record for t in trainings]
+    for t in trainings:
+        t.save_checkpoint(per_epoch)
     for t in trainings:
         t.write()
-    for t, last in zip(trainings, replaced, strict=True):
-        drop_checkpoints(t.out, t.record.checkpoint.folder, last)
+    for t, last in zip(trainings, before, strict=True):
+        drop_checkpoints(t.out, t.record.checkpoint.folder, last.checkpoint.folder)
+        drop_files(t.out, last.image_files() - t.record.image_files())
 
 
 @contextmanager
