@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -420,6 +420,7 @@ def test_a_record_brings_the_module_of_its_model(
     tmp_path: Path, extension: Callable[[str], ModuleType]
 ) -> None:
     write_package(tmp_path)
+    (tmp_path / "gansrc/models/base.py").write_text("class BaseRecipe: ...")
     (tmp_path / "book/runs/red-mnist/run.json").write_text('{"recipe": {"model": "Base"}}')
     repository = extension("chapter_inputs").Repository(tmp_path)
     assert repository.inputs(['Run("runs/red-mnist")']).modules == {"gansrc.models.base"}
@@ -485,11 +486,13 @@ def test_the_key_is_that_of_the_inputs_and_of_nothing_else(
     (tmp_path / "book/runs/red-mnist/checkpoint-7").mkdir()
     for name in (
         "book/index.md", "gansrc/cli.py", "gansrc/red.pyc", "gansrc/models/blue.py", "data/cifar10.npz",
-        "book/runs/blue-lfw/history.csv", "book/runs/red-mnist/checkpoint-7/net",
+        "book/runs/blue-lfw/history.csv", "book/runs/red-mnist/checkpoint-7/net", "book/runs/red-mnist/.lock",
     ):  # fmt: skip
         (tmp_path / name).write_text("3")
     (tmp_path / "gansrc/models/red.py").write_text('"""Red."""\n\nRED = Base = 2  # twice\n"""So."""\n')
     assert key() == keys[-1]
+    (tmp_path / "book/runs/red-mnist/history.csv").rename(tmp_path / "book/runs/red-mnist/costs.csv")
+    assert key() not in keys
 
 
 @pytest.mark.parametrize(
@@ -513,3 +516,48 @@ def test_scientific_notation_is_written_out(extension: Callable[[str], ModuleTyp
     powers = extension("book_claims").powers
     written = powers("2.2e-16, 1e+03, 0.0e+00, page3").replace("\N{NO-BREAK SPACE}", " ")
     assert written == "2.2 × 10⁻¹⁶, 1 × 10³, 0, page3"
+
+
+def test_mathematics_stands_between_two_dollars(extension: Callable[[str], ModuleType]) -> None:
+    parts = [(node.tagname, node.astext()) for node in extension("book_claims").inline("$a$ is $b$ here")]
+    assert parts == [("math", "a"), ("#text", " is "), ("math", "b"), ("#text", " here")]
+
+
+def test_a_verdict_with_a_restriction_says_which(extension: Callable[[str], ModuleType]) -> None:
+    page = extension("book_claims")
+    env = SimpleNamespace(
+        verdicts={"T3": page.Verdict("agrees, with a restriction", "", "It holds.")},
+        claims={"T3": SimpleNamespace(restriction="On the support.")},
+    )
+    words = "".join(node.astext() for node in page.Fill.wording(SimpleNamespace(env=env), "T3"))
+    assert words == "agrees, with a restriction It holds. On the support."
+
+
+def test_figures_are_gathered_from_the_pages_that_there_are(
+    extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, warnings = extension("book_claims"), list[str]()
+    monkeypatch.setattr(page.logger, "warning", lambda text, *parts, **_: warnings.append(text % parts))
+    app = SimpleNamespace(config=SimpleNamespace(claims_file="claims.yml"))
+    outputs = {
+        name: [f'<div class="evidence" data-claim="{name}" data-figures="{{&quot;error&quot;: 1}}"></div>']
+        for name in ("T3", "T9")
+    }
+    row = page.Claim("T3", "theory", "eq. (6)", "{error}", "error < 2", "It holds.", "It fails.")
+    env, reader = (
+        SimpleNamespace(
+            evidence={}, claims_users=set(), claims_page="", claims={"T3": row}, figures={}, verdicts={}
+        )
+        for _ in range(2)
+    )
+    env.claims_page, env.evidence["one"] = "table", outputs["T3"]
+    reader.claims_users, reader.evidence["two"] = {"two"}, outputs["T9"]
+    page.merge(app, env, ["two"], reader)  # who has not met the page of claims
+    assert env.claims_page == "table" and page.gather(app, env) == ["two"]
+    assert env.verdicts["T3"].kind == "agrees" and env.figures.keys() == {"T3", "T9"}
+    assert warnings == ["evidence for T9, which has no row in claims.yml: add one"]
+    assert page.gather(app, env) == []  # nothing new: no page is written again
+    page.forget(app, env, "one")
+    assert page.gather(app, env) == ["two"] and env.verdicts["T3"].kind == page.MISSING
+    page.forget(app, env, "two")
+    assert page.gather(app, env) == [] and not env.figures

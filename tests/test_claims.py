@@ -76,6 +76,12 @@ def test_a_figure_is_given_once() -> None:
         claims.collect_html([tag, "<p>other</p>", tag])
 
 
+def test_a_figure_on_a_page_is_finite_too() -> None:
+    tag = '<div class="evidence" data-claim="T3" data-figures="{&quot;error&quot;: NaN}"></div>'
+    with pytest.raises(ValueError, match=r"T3\.error must be finite, got nan"):
+        claims.collect_html([tag])
+
+
 def test_without_figures_a_claim_is_not_computed() -> None:
     assert claims.verdict(T3, None).kind == "not computed in this build"
 
@@ -146,6 +152,12 @@ def test_what_is_no_file_of_claims(tmp_path: Path, rows: list[dict[str, str]], m
     file.write_text(yaml.safe_dump(rows), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         claims.read_claims(file)
+
+
+def test_words_end_where_their_last_line_does(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    (tmp_path / "claims.yml").write_text(yaml.safe_dump([ROW | {"holds": " It\nholds.\n"}]), encoding="utf-8")
+    assert claims.read_claims(tmp_path / "claims.yml")[0].holds == "It\nholds."
 
 
 def test_the_book_has_a_row_for_every_claim_done_so_far() -> None:

@@ -14,11 +14,22 @@ import pytest
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from test_runs import SMALL, VARIED, Killed, everything, record_of, room_for
+from test_runs import (
+    KINDS,
+    SMALL,
+    VARIED,
+    Killed,
+    everything,
+    record_of,
+    room_for,
+    shown,
+    to_look_at,
+)  # fmt: skip
 
-from gansrc import catalogue, parzen, runs
+from gansrc import catalogue, datasets, parzen, runs
 from gansrc.cli import main
 from gansrc.game import Game
+from gansrc.recipes import REPOSITORY
 from gansrc.runs import training
 
 
@@ -71,6 +82,53 @@ def test_seeds_begin_at_the_seed_that_is_given(tmp_path, images, small):
     one, other = (runs.Run(tmp_path / name) for name in ("run", "run-seed-5"))
     assert record_of(one)["seed"] == 5
     assert (everything(one) - everything(other)).abs().max() < 1e-5
+
+
+def test_ctrl_c_is_no_success(tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train_seeds", stopped)
+    assert main(["train", "mnist", "--out", str(tmp_path / "run")]) == 130
+
+
+def test_a_recipe_is_described_value_by_value_with_its_rules(capsys):
+    assert main(["recipes"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*catalogue.RECIPES]
+    assert main(["recipes", "mnist"]) == 0
+    *lines, files = capsys.readouterr().out.splitlines()
+    assert files == f"files: of {REPOSITORY}"
+    said = {line.split()[0]: line.split(maxsplit=2)[1:] for line in lines}
+    assert said.keys() == catalogue.recipe("mnist").sources.keys() - {"rules"}
+    assert said["z_dim"] == ["100", "mnist.yaml"]
+    assert said["d_cost"] == ["0.5", "__init__.py: D's cost is half of the sum of its two cross-entropies"]
+
+
+def test_data_sets_are_told_with_the_sizes_of_their_parts(images, capsys, monkeypatch):
+    monkeypatch.setattr(datasets, "at_hand", lambda name: datasets.load(images) if name == "faces" else None)
+    assert main(["data"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"data folder: {datasets.root()}", f"images: 200 / 30 / 40 train / valid / test, from {images}"
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:best sigma")
+def test_scores_of_last_and_of_averaged_weights_are_told_apart(tmp_path, levels, small, capsys):
+    run = runs.train(KINDS["averaged"], tmp_path / "run", epochs=1, data=levels)
+    assert main(["evaluate", str(run.folder)]) == 0
+    said = [line.split(" grid:")[0] for line in capsys.readouterr().out.splitlines()]
+    of_mean = "test log-likelihood of the running mean of the weights"
+    assert said == [
+        "test log-likelihood, original sigma", "test log-likelihood, fine sigma",
+        f"{of_mean}, original sigma", f"{of_mean}, fine sigma",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["plain", "contrast"])
+def test_a_picture_of_samples_shows_normalised_contrast_around_grey(tmp_path, levels, small, kind):
+    run = runs.train(KINDS[kind], tmp_path / "run", epochs=1, data=levels)
+    assert main(["sample", str(run.folder), "-n", "20", "--seed", "1"]) == 0
+    np.testing.assert_allclose(shown(run, 20), to_look_at(run.samples(20, seed=1), kind), atol=0.51 / 255)
 
 
 def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):

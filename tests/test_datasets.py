@@ -222,6 +222,7 @@ def write_tfd(folder: Path, **changes: np.ndarray) -> np.ndarray:
 def test_E2_tfd_trains_on_the_unlabeled_part_and_has_five_folds(tmp_path, monkeypatch):
     monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
     folds = write_tfd(tmp_path)
+    write_lfw(tmp_path)  # who has the paper's own set means that
     data = datasets.load("faces")
     assert data.name == "tfd" and data.image_shape == (48, 48)
     greys = (data.train * 255).round()
@@ -302,7 +303,7 @@ def test_E2_a_bad_lfw_file_is_named(tmp_path, monkeypatch, changes, message):
     assert "lfw.npz" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_E2_without_file_and_network_faces_are_told_to_be_missing(tmp_path, monkeypatch):
+def test_E2_without_file_and_network_faces_are_told_to_be_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
 
     def unreachable(**options):
@@ -312,6 +313,9 @@ def test_E2_without_file_and_network_faces_are_told_to_be_missing(tmp_path, monk
     monkeypatch.setattr("sklearn.datasets.fetch_lfw_people", unreachable)
     with pytest.raises(OSError, match="^no TFD_48x48.mat or lfw.npz in .*could not be downloaded$"):
         datasets.load("faces")
+    assert datasets.at_hand("faces") is None
+    said = capsys.readouterr().err
+    assert said.startswith("gansrc: no TFD_48x48.mat or lfw.npz in ") and said.count("\n") == 1
     with pytest.raises(FileNotFoundError, match="TFD is not public, ask its owners for it, or take 'lfw'"):
         datasets.load("tfd")
 
@@ -426,6 +430,28 @@ def test_your_own_colour_images_go_colour_by_colour(tmp_path):
     np.testing.assert_allclose(data.test.numpy(), expected, atol=1e-7)
 
 
+def test_what_changes_a_set_changes_every_part_and_every_fold(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path))
+    write_lfw(tmp_path)
+    data = datasets.lfw()
+    changed = data.mapped(lambda x: 1 - x)
+    for one, other in zip(sum(data.folds, ()), sum(changed.folds, ()), strict=True):
+        assert torch.equal(other, 1 - one)
+    for part in ("train", "valid", "test"):
+        assert torch.equal(getattr(changed, part), 1 - getattr(data, part))
+
+
+@pytest.mark.parametrize(("given", "other"), [("x_valid", "test"), ("x_test", "valid")])
+def test_the_part_that_you_leave_out_alone_is_taken_from_your_training_images(tmp_path, given, other):
+    x = np.random.default_rng(0).random((30, 4)).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", **{"x_train": x[:20], given: x[20:]})
+    data = datasets.load(str(tmp_path / "mine.npz"))
+    np.testing.assert_array_equal(getattr(data, given.removeprefix("x_")), x[20:])
+    assert len(getattr(data, other)) == 2 and len(data.train) == 18
+    rows = torch.cat([data.train, getattr(data, other)]).tolist()
+    assert sorted(rows) == sorted(x[:20].tolist())
+
+
 def test_your_own_arrays_are_scaled_split_and_shaped(tmp_path):
     rng = np.random.default_rng(0)
     file = tmp_path / "mine.npz"
@@ -467,6 +493,10 @@ def test_a_file_of_another_kind_or_damaged_is_told(tmp_path, damage):
         ({"x_train": np.zeros(20)}, r"must have shape \(n, \.\.\.\) with n >= 10, got \(20,\)"),
         ({"x_train": np.zeros((0, 5))}, r"got \(0, 5\)"),
         ({"x_train": np.full((20, 3), 2.0)}, r"must lie in \[0, 1\], got values from 2\.0 to 2\.0: rescale"),
+        (
+            {"x_train": np.full((20, 3), -0.1)},
+            r"must lie in \[0, 1\], got values from -0\.1 to -0\.1: rescale",
+        ),
         ({"x_train": np.full((20, 3), np.nan)}, r"must lie in \[0, 1\], got values from nan"),
         ({"x_train": np.zeros((20, 3), dtype=np.int64)}, "got int64: convert it"),
         ({"x_train": np.zeros((20, 3)), "x_test": np.zeros((20, 4))}, "differ in shape"),

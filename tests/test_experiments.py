@@ -7,11 +7,13 @@ import json
 import re
 import shutil
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from scipy.stats import sem
@@ -157,12 +159,17 @@ def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys, mon
     narrow = dataclasses.replace(small(FACES), name="faces-narrow", g_hidden=(20, 7))
     monkeypatch.setitem(catalogue.RECIPES, "faces-narrow", narrow)
     narrow = train(at_home, "faces-narrow")
+    elsewhere = train(at_home, "faces", *colour(at_home))
     other = train(at_home, "cifar10-fc", *colour(at_home))
     for more, message in (
         ([], "faces-stage-2 starts from a trained run of faces: give --pretrained DIR"),
         (
             ["--pretrained", str(other.folder)],
             "is a run of cifar10-fc on .*: give --pretrained a run of",
+        ),
+        (
+            ["--pretrained", str(elsewhere.folder)],
+            "is a run of faces on .*colour.npz: give --pretrained a run of faces on Labeled Faces",
         ),
         (
             ["--pretrained", str(narrow.folder)],
@@ -247,6 +254,23 @@ def test_mosaics_give_back_every_byte(tmp_path, shape):
     assert torch.equal(read[:2600], images)
     (few,) = written(mosaics.webp(images[:3], shape), tmp_path)
     assert torch.equal(mosaics.read(few, shape), images[:3])
+
+
+def test_numbers_beyond_the_range_are_black_or_white():
+    x = torch.tensor([[-9.0, -1.0, 0.0, 1.0, 2.0, 3.0, 40.0]])
+    assert mosaics.to_bytes(x, -1.0, 2.0).tolist() == [[0, 0, 85, 170, 255, 255, 255]]
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2, 3)])
+def test_a_grid_to_look_at_has_ten_columns(shape):
+    images = np.random.default_rng(0).random((25, *shape), dtype=np.float32)
+    file = BytesIO(mosaics.grid(torch.from_numpy(images).flatten(1), shape))
+    drawn = np.asarray(Image.open(file)) / 255
+    assert drawn.shape == (3 * 4 + 2, 10 * 5 + 2, 3)
+    for i, image in enumerate(images):
+        top, left = 4 * (i // 10) + 2, 5 * (i % 10) + 2
+        tile = drawn[top : top + 2, left : left + 3].transpose(2, 0, 1)
+        np.testing.assert_allclose(tile, np.broadcast_to(image, (3, 2, 3)), atol=0.51 / 255)
 
 
 def test_a_damaged_mosaic_is_named(at_home):

@@ -40,6 +40,24 @@ def test_a_mosaic_goes_row_by_row_and_keeps_the_colours(shape):
     assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((7.5, -0.5), 4, 6)
 
 
+@pytest.mark.parametrize(("columns", "inches"), [(2, 1.6), (8, 6.4), (20, 6.4)])
+def test_few_images_are_drawn_no_larger_than_eight_in_a_row(columns: int, inches: float) -> None:
+    figure = figures.mosaic(torch.rand(2 * columns, 12), columns, (4, 3))
+    assert tuple(figure.get_size_inches()) == pytest.approx((inches, inches * 2 * 4 / (columns * 3)))
+
+
+def test_a_figure_drawn_again_is_the_same_file() -> None:
+    files = []
+    for _ in range(2):
+        figures.use_style()
+        _, axes = matplotlib.pyplot.subplots()
+        axes.plot([0, 1], [0, 9])
+        axes.set_ylim(0, 1)  # the curve is cut off, by a path with a name
+        files.append(io.BytesIO())
+        axes.figure.savefig(files[-1], format="svg", metadata={"Date": None})
+    assert files[0].getvalue() == files[1].getvalue()
+
+
 def test_a_movie_shows_every_image_in_turn_four_times_as_large():
     pytest.importorskip("IPython")
     images = torch.linspace(0, 1, 6)[:, None].expand(-1, 30).clone()
@@ -47,7 +65,7 @@ def test_a_movie_shows_every_image_in_turn_four_times_as_large():
     page = figures.movie(images, (5, 6), 'A "chain"', milliseconds=70).data
     assert html.unescape(re.search(r'alt="([^"]*)"', page)[1]) == 'A "chain"' and "Play: 6 steps" in page
     film = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]*)", page)[1])))
-    assert film.size == (24, 20) and film.n_frames == 6
+    assert film.size == (24, 20) and film.n_frames == 6 and film.info["loop"] == 0  # without end
     for i, image in enumerate(images.reshape(6, 5, 6)):
         film.seek(i)
         drawn = np.asarray(film.convert("L"), float)

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from gansrc.film import BASE, WIDTH, X_LINE, Film, Frame
+from gansrc.film import BASE, WIDTH, X_LINE, Z_LINE, Film, Frame
 
 GRID = np.linspace(-4.0, 4.0, 81)
 BELL = np.exp(-(GRID**2) / 2) / np.sqrt(2 * np.pi)
@@ -66,7 +66,20 @@ def test_curves_lie_where_the_figures_say() -> None:
     assert np.allclose((BASE - points[:, 1]) / (BASE - 20), BELL, atol=3e-4)
     assert points[40, 0] + WIDTH / 8 == pytest.approx(float(moved[1:].split("L")[40].split()[0]), abs=0.11)
     assert all(pair.split()[1] == f"{BASE - 0.5 * (BASE - 20):.1f}" for pair in d[1:].split("L"))
-    assert arrows.count("M") == 20 and arrows.count(f" {X_LINE}m") == 20
+    ends = re.findall(rf"M(\d+) {Z_LINE}L([\d.]+) {X_LINE}m", arrows)  # the game is the identity from z to x
+    assert len(ends) == 20 and np.allclose(
+        np.array(ends, float).T, (np.arange(20) + 0.5) / 20 * WIDTH, atol=0.5
+    )
+
+
+def test_two_films_on_a_page_move_each_by_itself_from_first_to_last_frame() -> None:
+    pages = [film(*map(frame, names, (0.0, 1.0)))._repr_html_() for names in (("a", "b"), ("c", "d"))]
+    names = [Page(page).all("figure")[0]["id"] for page in pages]
+    assert len(set(names)) == 2
+    for name, page in zip(names, pages, strict=True):
+        assert f'getElementById("{name}")' in page
+        (slider,) = Page(page).all("input")
+        assert (slider["min"], slider["max"], slider["value"]) == ("0", "1", "0")
 
 
 def test_a_label_cannot_end_the_script() -> None:

@@ -24,7 +24,8 @@ from gansrc.game import (
     sample,
 )
 from gansrc.gan import GAN
-from gansrc.seeds import Games
+from gansrc.networks import Linear
+from gansrc.seeds import Games, stack
 from gansrc.streams import draw, drawing_from, minibatches
 
 
@@ -282,6 +283,21 @@ def test_the_callers_random_state_is_untouched_and_does_not_matter():
     assert torch.equal(weights(one), weights(other))
 
 
+def test_an_error_gives_the_caller_his_stream_back():
+    before, rng = torch.get_rng_state(), torch.Generator().manual_seed(5)
+    with pytest.raises(KeyError), drawing_from(rng):
+        torch.rand(3)
+        raise KeyError
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_game_drops_out_whatever_its_nets_were_used_for_before():
+    one, other = new_game(dropout=0.5), new_game(dropout=0.5)
+    other.generator.eval(), other.discriminator.eval()
+    one.play(DATA, 3), other.play(DATA, 3)
+    assert torch.equal(weights(one), weights(other))
+
+
 def test_samples_follow_their_seed_and_leave_the_mode_alone():
     game = new_game()
     game.generator.train()
@@ -328,6 +344,7 @@ def test_any_pair_of_modules_learns_a_shifted_gaussian():
         ),
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
         ({"batch_size": -1}, "batch_size must be positive, got -1"),
+        ({"k": 0}, "k must be positive, got 0"),
     ],
 )
 def test_bad_rules(rules, message):
@@ -371,8 +388,16 @@ def test_games_played_together_come_to_what_each_comes_to_alone(order, k):
             both = (13 * first[i][key] + 27 * second[i][key]) / 40
             assert both == pytest.approx(means[i][key], abs=1e-4)
         assert torch.equal(one.rng.get_state(), other.rng.get_state()) and other.updates == 40
+        assert GAN(one).rates() == GAN(other).rates()
     assert (weights(alone[0]) - weights(alone[1])).abs().max() > 1e-2
     assert (weights(alone[0]) - weights(maxout_games((3,), order)[0])).abs().max() > 1e-2  # they have moved
+
+
+def test_what_many_updates_report_is_the_mean_to_the_last_digit():
+    one, other = (maxout_games((0,))[0] for _ in range(2))
+    told = [one.play(IMAGES, 1) for _ in range(40)]
+    for key, mean in other.play(IMAGES, 40).items():
+        assert mean == pytest.approx(np.mean([report[key] for report in told]), rel=1e-12)
 
 
 def test_a_game_that_was_played_with_others_can_go_on_alone():
@@ -394,17 +419,27 @@ def test_a_game_that_was_played_with_others_can_go_on_alone():
 def test_games_that_do_not_fit_together_are_refused():
     one, other = maxout_games((0, 1))
     one.play(IMAGES, 1)
-    with pytest.raises(ValueError, match="need the same rules and count of updates"):
-        Games([one, other])
+    means = [maxout_games((0,), average=average)[0] for average in (0.9, 0.99)]
+    for games in ([one, other], means):
+        with pytest.raises(ValueError, match="need the same rules and count of updates"):
+            Games(games)
+    with pytest.raises(
+        ValueError, match="^nets of different shapes cannot be trained together: one at a time$"
+    ):
+        stack([Linear(3, 2), Linear(3, 4)], [])
     with pytest.raises(ValueError, match="a Linear layer cannot be trained together: one at a time"):
         Games([new_game(0), new_game(1)])
 
 
-def test_gaussian_codes_from_own_streams_are_the_default_ones():
-    noise = Normal(torch.zeros(3), 2 * torch.ones(3))
+@pytest.mark.parametrize("kind", [Normal, Uniform])
+def test_codes_from_own_streams_are_the_default_ones(kind):
+    noise = kind(torch.ones(3), 3 * torch.ones(3))
     with drawing_from(torch.Generator().manual_seed(1)):
         expected = noise.sample((7,))
     torch.testing.assert_close(draw(noise, 7, torch.Generator().manual_seed(1)), expected)
+
+
+def test_several_games_need_noise_of_a_known_kind():
     with pytest.raises(TypeError, match="uniform or normal noise, got Laplace"):
         draw(Laplace(torch.zeros(3), torch.ones(3)), 7, torch.Generator())
 
@@ -427,6 +462,9 @@ def test_average_is_the_exponential_mean_of_gs_weights():
     plain = maxout_games((0,))[0]
     plain.play(IMAGES, 5)
     assert torch.equal(weights(plain), weights(game)) and not plain.average
+    kept = game.averaged()
+    game.play(IMAGES, 1)
+    np.testing.assert_allclose(flat(kept), mean, atol=1e-6)  # it does not move on
 
 
 class Operations(TorchDispatchMode):
@@ -484,6 +522,7 @@ def test_replayed_updates_are_the_plain_ones(monkeypatch, many):
     plain, graphed = (maxout_games((0, 1)) for _ in range(2))
     game = Games(graphed).together if many else graphed[0]
     replay, indices = GraphedUpdate(IMAGES, game.streams()), game.batch_indices(60, IMAGES.device)
+    graphed[0].graphed = replay
     with drawing_from(game.rng):
         for _ in range(14):
             game.set_schedules(6)
@@ -493,6 +532,16 @@ def test_replayed_updates_are_the_plain_ones(monkeypatch, many):
         one.play(IMAGES, 14 if many or one is plain[0] else 0)
         assert (weights(one) - weights(other)).abs().max() < 1e-5
     assert captured == [[g.rng for g in graphed] if many else []]
+    assert Games(graphed[:1]).games[0].graphed is None  # its weights lie elsewhere now
+
+
+def test_tf32_is_allowed_within_its_block_alone():
+    switch = torch.backends.cuda.matmul
+    before = switch.fp32_precision
+    with pytest.raises(KeyError), devices.tensor_float_32():
+        assert switch.fp32_precision == "tf32" != before
+        raise KeyError
+    assert switch.fp32_precision == before
 
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -136,6 +136,7 @@ def test_E2_start_sparse_output_low_sigmoids_and_the_pixel_means():
     )
     output, below = start[4], start[2]
     assert ((output.weight != 0).sum(1) == 100).all()
+    assert len((output.weight != 0).unique(dim=0)) == 2304  # every unit has inputs of its own
     drawn = output.weight[output.weight != 0].detach()
     assert drawn.std().item() == pytest.approx(1, abs=0.01) and drawn.mean().item() == pytest.approx(
         0, abs=0.01
@@ -178,6 +179,10 @@ def test_E2_no_unit_exceeds_the_largest_column_norm(together):
         for name, weight in net.named_parameters():
             if "weight" in name:
                 assert weight.norm(dim=1).max() <= 1.9366
+    alone = limited.start(of(images), 0).game
+    alone.play(images, 2)
+    for one, other in zip(alone.generator.parameters(), games[0].generator.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
     free = dataclasses.replace(limited, rules=dataclasses.replace(limited.rules, max_column_norm=0.0))
     unlimited = free.start(of(images), 0).game
     unlimited.play(images, 2)
@@ -217,7 +222,7 @@ def test_E1_start_is_uniform_with_zero_biases_and_the_pixel_means_at_the_output(
     assert all(layer.bias.abs().max() == 0 for layer in linear[:-1])
     p = np.clip(images.double().mean(0).numpy(), 1e-7, 1 - 1e-7)
     np.testing.assert_allclose(linear[-1].bias.detach().numpy()[2:], np.log(p / (1 - p))[2:], rtol=1e-4)
-    assert torch.isfinite(linear[-1].bias).all()
+    assert linear[-1].bias[:2].tolist() == pytest.approx([-16.1, 16.1], abs=0.3)  # logits of 1e-7, 1 - 1e-7
     widest = max(p.abs().max().item() for n, p in game.discriminator.named_parameters() if "weight" in n)
     assert 0.0049 < widest <= 0.005
 

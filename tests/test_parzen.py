@@ -122,6 +122,7 @@ def test_a_sigma_that_is_minute_beside_samples_far_apart(n, d):
             samples = spread * rng.standard_normal((n, d))
             x = np.concatenate([samples[:7] + sigma * rng.standard_normal((min(n, 7), d)), -samples[:3]])
             assert abs(errors(samples, x, [sigma])).max() < 1e-2
+            assert abs(errors(samples, x, [sigma, spread])).max() < 1e-2
             highest = -d * math.log(sigma * math.sqrt(2 * math.pi))
             assert parzen.log_likelihood(samples, x, sigma).max() <= highest + 1e-9
     clusters = np.repeat(1e6 * rng.standard_normal((3, d)), n, axis=0)
@@ -222,6 +223,23 @@ def test_dropped_terms_are_negligible(distance):
     samples = torch.cat([ring, torch.full((n, d), 0.5)])  # these, far away, make float32 too coarse
     missing = -errors(samples, torch.zeros(1, d), [sigma])[0, 0]
     assert 1e-4 < missing < 1e-3 if distance > 1 else abs(missing) < 1e-6
+
+
+def test_products_that_are_off_by_all_of_the_slack_cost_nothing(monkeypatch):
+    n, sigma, slack = 500, 0.1, 0.2
+    ring = math.sqrt(sigma**2 * math.log(n)) * torch.eye(
+        n
+    )  # each weighs n ** -0.5 of the nearest: none may be left out
+    ring[0] = 0
+    products_of = parzen._products
+
+    def off_by_the_slack(window, x):
+        products, half_x, *_ = products_of(window, x)
+        products[:, 0] += 2 * slack  # one is off by that to this side, all others to that side
+        return products - slack, half_x, slack, math.inf
+
+    monkeypatch.setattr(parzen, "_products", off_by_the_slack)
+    assert abs(errors(ring, torch.zeros(1, n), [sigma])).max() < 1e-4
 
 
 @pytest.mark.parametrize(

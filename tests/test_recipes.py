@@ -7,6 +7,8 @@ github.com/yujiali/gmmn, github.com/ynd/cae.py.
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,8 @@ import pytest
 import torch
 from scipy.stats import kstest, norm, uniform
 
-from gansrc import recipes
-from gansrc.catalogue import recipe
+from gansrc import models, recipes
+from gansrc.catalogue import RECIPES, recipe
 from gansrc.datasets import of
 from gansrc.model import Recipe
 from gansrc.recipes import CIFAR10_FC, MNIST, MNIST_ALGORITHM_1, differences
@@ -162,6 +164,20 @@ VARIANTS: dict[str, list[tuple[str, Any, Any]]] = {
 }
 
 
+def test_the_catalogue_has_every_recipe_that_is_defined():
+    files = [recipes, *(import_module(f"gansrc.models.{m.name}") for m in iter_modules(models.__path__))]
+    defined = {r.name for file in files for r in vars(file).values() if isinstance(r, Recipe)}
+    assert defined | {r.name for r in recipes.ABLATIONS} == RECIPES.keys()
+
+
+def test_sources_of_the_texts_order_and_of_the_second_stages_output_are_their_own():
+    for name in ("mnist", "faces"):
+        theirs = recipe(f"{name}-algorithm-1").sources
+        assert {theirs[field].where for field in ("order", "d_cost", "fresh_masks")} == {recipes.ALGORITHM_1}
+    output = recipe("faces-stage-2").sources["g_output"]  # a layer of the net that is taken over
+    assert output.where == "tfd_pretrain/pretrain.yaml"
+
+
 def test_a_variant_changes_what_its_name_says_and_nothing_else():
     changes = {r.name: differences(MNIST_ALGORITHM_1, r) for r in recipes.ABLATIONS}
     assert changes == {f"mnist-algorithm-1-{name}": changed for name, changed in VARIANTS.items()}
@@ -226,7 +242,7 @@ def test_an_epoch_is_a_pass_or_so_many_updates_of_k_batches_each(k, epoch_update
     rules = dataclasses.replace(MNIST_ALGORITHM_1.rules, k=k, epoch_updates=epoch_updates, momentum_epochs=3)
     small = dataclasses.replace(MNIST_ALGORITHM_1, g_hidden=(8,), d_hidden=(6,), rules=rules)
     assert rules.batches_per_epoch(1099) == batches
-    assert small.updates_per_epoch(1099) == updates
+    assert small.updates_per_epoch(1099) == updates and small.examples_per_update() == 100 * k
     images = torch.rand(1099, 9, generator=torch.Generator().manual_seed(0))
     game = small.start(of(images), 0).game
     momenta = []

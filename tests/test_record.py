@@ -76,6 +76,8 @@ def test_no_record_at_all_is_refused(bad):
 def test_a_number_beyond_all_numbers_and_a_key_of_two_lines_are_told_in_one():
     with pytest.raises(ValueError, match="seconds must be float, got 1000000"):
         Record.from_json(content("mnist") | {"seconds": 10**400})
+    with pytest.raises(ValueError, match="seed must be int, got True"):
+        Record.from_json(content("mnist") | {"seed": True})
     broken = content("mnist")
     broken["checkpoint"]["sha256"]["two\nlines"] = 5
     with pytest.raises(ValueError, match=r"^checkpoint\.sha256\['two.nlines'\] must be str, got 5$"):

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from torch import nn
@@ -86,6 +88,19 @@ def sigmas_of(contrast: float) -> dict[str, np.ndarray]:
     return {"original": np.logspace(-1, 0, 10), "fine": fine / 100}
 
 
+def shown(run: runs.Run, n: int) -> np.ndarray:
+    """The first n images of samples.png, of 4 x 4 pixels, as rows in [0, 1]."""
+    grid = np.asarray(Image.open(run.folder / "samples.png").convert("L")) / 255
+    corners = [(6 * (i // 10) + 2, 6 * (i % 10) + 2) for i in range(n)]
+    return np.stack([grid[top : top + 4, left : left + 4].ravel() for top, left in corners])
+
+
+def to_look_at(samples: torch.Tensor, kind: str) -> np.ndarray:
+    """Samples in [0, 1]; those of normalised contrast around grey, 1 as a quarter of the range."""
+    x = samples.double().numpy()
+    return np.clip(0.5 + x / 4, 0, 1) if kind == "contrast" else x
+
+
 def set_clock(patch: pytest.MonkeyPatch, steps: Iterator[float], interrupt: int = 0) -> None:
     """A clock that goes on by these steps, look by look; at the look of that number comes a Ctrl-C."""
     times, looks = itertools.accumulate(steps), itertools.count(1)
@@ -112,7 +127,8 @@ def test_a_record_holds_what_a_sceptic_needs(tmp_path, images):
     record = json.loads((run.folder / "run.json").read_text())
     assert record["recipe"]["rules"]["learning_rate"] == 0.1 and record["seed"] == 3
     assert (record["epochs"], record["updates"]) == (5, 100)
-    assert record["data"]["sha256"] == datasets.load(images).sha256 and record["data"]["train"] == 200
+    assert record["data"]["sha256"] == datasets.load(images).sha256
+    assert [record["data"][part] for part in ("train", "valid", "test")] == [200, 30, 40]
     leg = record["legs"][0]
     assert {"commit", "source_sha256", "packages", "device_name", "threads", "started"} <= leg.keys()
     assert leg["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
@@ -170,6 +186,7 @@ def test_the_history_is_of_the_game_and_of_1000_validation_images(tmp_path, leve
             told = {kind: run.history[f"{prefix}{kind}_{grid}"][0] for kind in ("valid", "sigma")}
             assert told["valid"] == pytest.approx(max(means), abs=2e-3)
             assert told["sigma"] == pytest.approx(sigmas[np.argmax(means)], abs=1e-4)
+    np.testing.assert_allclose(shown(run, 100), to_look_at(run.samples(300)[:100], kind), atol=0.51 / 255)
     train = torch.from_numpy(as_seen(data.train, recipe.contrast)).float()
     game = recipe.start(datasets.of(train), 7).game
     told = [game.play(train, 1) for _ in range(20)]
@@ -246,10 +263,11 @@ def test_seeds_that_are_behind_are_brought_up_to_the_others(tmp_path, images):
 def test_a_seed_that_stopped_within_an_epoch_is_met_there(tmp_path, images, monkeypatch):
     folders = {seed: tmp_path / f"run-seed-{seed}" for seed in (0, 1)}
     with monkeypatch.context() as patch:
-        set_clock(patch, itertools.repeat(0.0), interrupt=5)
+        set_clock(patch, itertools.repeat(0.0), interrupt=9)
         with pytest.raises(KeyboardInterrupt):
             runs.train(SMALL, folders[1], epochs=4, seed=1, data=images)
-    assert 0 < record_of(runs.Run(folders[1]))["updates"] < 20  # an epoch
+    stopped = runs.Run(folders[1]).record
+    assert 10 < stopped.updates < 20 and stopped.epochs == 0  # the first is not complete
     for seed, run in enumerate(runs.train_seeds(SMALL, folders, epochs=4, data=images)):
         alone = runs.train(SMALL, tmp_path / f"alone-{seed}", epochs=4, seed=seed, data=images)
         np.testing.assert_allclose(run.history["value"], alone.history["value"], atol=1e-5)
@@ -307,6 +325,7 @@ def test_folders_that_are_not_ours_stay(tmp_path, images):
         runs.train(SMALL, out, epochs=1, data=images)
     foreign.parent.rename(tmp_path / "checkpoint-40")
     (out / "checkpoint-20").mkdir()  # as a kill may leave it
+    (out / ".lock").touch()
     run = runs.train(SMALL, out, epochs=1, data=images)
     shutil.copytree(out / "checkpoint-20", out / "checkpoint-20-keep")
     (tmp_path / "checkpoint-40").rename(out / "checkpoint-40")
@@ -329,12 +348,76 @@ def test_a_missing_checkpoint_costs_no_other(tmp_path, images):
     assert (run.folder / "checkpoint-40").exists()
 
 
-def test_a_score_ends_with_the_training_it_was_of(tmp_path, images):
-    run = runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
-    runs.evaluate(run.folder)
-    assert runs.Run(run.folder).score()
-    with pytest.raises(ValueError, match="has no score: run gansrc evaluate"):
-        runs.train(SMALL, run.folder, epochs=2, data=images).score()
+@pytest.mark.filterwarnings("ignore:best sigma")
+def test_a_score_ends_with_the_training_it_was_of_and_is_remembered(tmp_path, images, few_samples):
+    scores = []
+    for epochs in (1, 2, 3):
+        run = runs.train(SMALL, tmp_path / "run", epochs=epochs, data=images)
+        with pytest.raises(ValueError, match="has no score: run gansrc evaluate"):
+            run.score()
+        assert run.record.earlier == tuple(scores)
+        scores.append(runs.evaluate(run.folder))
+        assert runs.Run(run.folder).score()
+    assert [score.updates for score in scores] == [20, 40, 60]
+
+
+@pytest.mark.filterwarnings("ignore:best sigma")
+def test_images_that_are_kept_are_the_weights_own_and_scored_as_such(
+    tmp_path, levels, few_samples, monkeypatch
+):
+    monkeypatch.setattr(mosaics, "SIDE", 2)  # four images a file
+    run = runs.train(KINDS["averaged"], tmp_path / "run", epochs=1, data=levels)
+    drawn = {weights: run.samples(300, weights=weights) for weights in run.recipe.weights}
+    for n in (7, 3):
+        result = runs.evaluate(run.folder, keep=n)
+        for weights, scores in (("last", result), ("average", result.average)):
+            rounded, sigma = (255 * drawn[weights]).round() / 255, scores.fine.sigma
+            points = by_definition(rounded, datasets.load(levels).test.numpy(), sigma)
+            assert scores.fine.mean == pytest.approx(points.mean(), abs=1e-2)
+            kept = runs.Run(run.folder).samples(n, weights=weights)
+            torch.testing.assert_close(kept, rounded[:n], atol=1e-6, rtol=0)
+        record = runs.Run(run.folder).record
+        named = [name for images in record.images().values() for name in images.sha256]
+        assert sorted(named) == sorted(file.name for file in run.folder.glob("*.webp"))
+        assert record.samples.n == record.average_samples.n == n and record.walk.n == 60
+    assert torch.equal(runs.Run(run.folder).samples(3, seed=1), run.samples(3, seed=1))  # drawn, of that seed
+    result = runs.evaluate(run.folder, keep=300)
+    (run.folder / run.record.checkpoint.folder / "generator.safetensors").unlink()
+    assert runs.evaluate(run.folder, keep=300) == result  # of the samples that are there
+
+
+def test_a_leg_says_by_what_code_when_and_on_what_it_was_trained(tmp_path, monkeypatch):
+    home = tmp_path / "gansrc"
+    (home / "models").mkdir(parents=True)
+    monkeypatch.setattr(sys.modules[provenance.__module__], "__file__", str(home / "runs" / "provenance.py"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 17)
+    monkeypatch.setattr(os, "cpu_count", lambda: 23)
+    sums = set()
+    for name in ("__init__.py", "models/one.py", "models/two.txt"):
+        (home / name).write_text("1")
+        told = provenance(torch.device("cpu"))
+        sums.add(told.source_sha256)
+    assert len(sums) == 2 and (told.threads, told.cores) == (17, 23)  # a text is no code
+    started = datetime.fromisoformat(told.started)
+    assert started.tzinfo == UTC and abs(started - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_only_devices_that_are_there_are_taken(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert training._device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match="device 'cuda:2' is not available here: use --device cpu"):
+        training._device("cuda:2")
+
+
+def test_ctrl_c_stops_also_where_a_seed_has_just_met_the_others(tmp_path, images, monkeypatch):
+    folders = {seed: tmp_path / f"run-seed-{seed}" for seed in (0, 1)}
+    runs.train(SMALL, folders[1], epochs=1, seed=1, data=images)
+    with monkeypatch.context() as patch:
+        set_clock(patch, itertools.repeat(1.0), interrupt=40)  # within the last of 20 updates
+        with pytest.raises(KeyboardInterrupt):
+            runs.train_seeds(SMALL, folders, epochs=2, data=images)
+    assert [record_of(runs.Run(folder))["updates"] for folder in folders.values()] == [20, 20]
 
 
 def test_training_needs_no_git(tmp_path, images, monkeypatch):
@@ -530,7 +613,8 @@ def test_the_commit_is_of_the_repository_that_the_code_is_a_part_of(tmp_path, mo
     git("init", "-q")
     git("add", "thesis.txt")
     git("commit", "-qm", "Theirs")
-    monkeypatch.setattr(gansrc, "__file__", str(installed / "__init__.py"))
+    file = installed / "runs" / "provenance.py"
+    monkeypatch.setattr(sys.modules[provenance.__module__], "__file__", str(file))
     assert provenance(torch.device("cpu")).commit == ""
     git("add", ".")
     git("commit", "-qm", "Ours")
@@ -541,7 +625,7 @@ def test_a_record_of_before_a_rule_was_known_goes_on(tmp_path, images):
     plain = dataclasses.replace(SMALL, average=0.0)
     run = runs.train(plain, tmp_path / "run", epochs=1, data=images)
     record = json.loads((run.folder / "run.json").read_text())
-    del record["recipe"]["average"], record["recipe"]["rules"]["fresh_masks"]
+    del record["recipe"]["model"], record["recipe"]["average"], record["recipe"]["rules"]["fresh_masks"]
     (run.folder / "run.json").write_text(json.dumps(record))
     assert record_of(runs.train(plain, tmp_path / "run", epochs=2, data=images))["epochs"] == 2
     record["recipe"]["rules"]["average"] = 0.9  # where it once stood
