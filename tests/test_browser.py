@@ -22,9 +22,10 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync",
 ]  # fmt: skip
-PAGES = [
-    path.relative_to(HTML).as_posix() for path in sorted(HTML.rglob("*.html")) if "_static" not in path.parts
-]
+FOUND = [path.relative_to(HTML).as_posix() for path in sorted(HTML.rglob("*.html"))]
+SOURCES = [page for page in FOUND if page.startswith("_modules/")]  # all of one make
+PAGES = [page for page in FOUND if not page.startswith(("_static/", "_modules/"))]
+PAGES += sorted(SOURCES, key=len)[-1:]
 
 # What is wider than the window and lies in nothing that scrolls.
 STICKS_OUT = """() => {
