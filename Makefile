@@ -24,8 +24,8 @@ test: $(READY) ## Run the unit tests and every cell of every chapter
 	@$(BIN)/gansrc data  # once, before two processes want to download it
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 300 book tests
 
-quick: $(READY) ## Run the unit tests that need neither a built book nor a browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests --ignore tests/test_book.py --ignore tests/test_browser.py
+quick: $(READY) ## Run the quick ones of the unit tests, without a built book and a browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" tests --ignore tests/test_book.py --ignore tests/test_browser.py
 
 lint: $(READY) ## Check style, spelling and types
 	$(BIN)/ruff check .

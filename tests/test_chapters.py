@@ -58,6 +58,7 @@ def write_references(book: Path) -> Path:
     return book.parent / "tests/reference/part/index.ipynb"
 
 
+@pytest.mark.slow
 def test_a_failing_cell_fails_and_names_itself_in_the_data_folder_of_the_tests(
     pytester: pytest.Pytester, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ def test_cells_under_test_see_the_data_folder_of_the_command_line(
     assert os.environ["GANSRC_DATA"] == str(folder)
 
 
+@pytest.mark.slow
 def test_a_tampered_reference_is_caught(pytester: pytest.Pytester, book: Path) -> None:
     reference = write_references(book)
     text = reference.read_text()
@@ -93,6 +95,7 @@ def test_a_tampered_reference_is_caught(pytester: pytest.Pytester, book: Path) -
     result.stdout.fnmatch_lines(["*Cell outputs differ*"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["no reference", "edited cell"])
 def test_a_tagged_cell_without_its_stored_output_is_refused(
     pytester: pytest.Pytester, book: Path, change: str

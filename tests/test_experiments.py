@@ -63,6 +63,7 @@ def colour(home: Path) -> list[str]:
     return ["--data", str(home / "colour.npz")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["faces", "cifar10-fc", "cifar10-conv"])
 def test_an_experiment_runs_resumes_and_leaves_samples_in_place_of_the_generator(at_home, name, capsys):
     data = [] if name == "faces" else colour(at_home)
@@ -146,6 +147,7 @@ def test_E3_scores_are_taken_in_the_normalised_space(at_home):
     assert sigma in parzen.CONTRAST_SIGMAS
 
 
+@pytest.mark.slow
 def test_E2_the_second_stage_starts_from_a_run_of_the_first(at_home, capsys, monkeypatch):
     first = train(at_home, "faces")
     second = train(at_home, "faces-stage-2", "--pretrained", str(first.folder))

@@ -318,6 +318,7 @@ def test_samples_are_drawn_without_dropout():
     np.testing.assert_allclose(drawn, z @ weight.T + bias, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_any_pair_of_modules_learns_a_shifted_gaussian():
     zero = torch.zeros(1)
     rng = torch.Generator().manual_seed(0)

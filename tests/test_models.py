@@ -409,6 +409,7 @@ def gaussian(n: int) -> Tensor:
     return 0.5 + torch.randn(n, 2, generator=torch.Generator().manual_seed(0)) @ root.T
 
 
+@pytest.mark.slow
 def test_gmmn_learns_a_known_gaussian():
     recipe = small(
         "gmmn",

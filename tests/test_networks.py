@@ -33,6 +33,7 @@ def noise_images(n: int, d: int) -> torch.Tensor:
     return torch.rand(n, d, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("original", "d", "of_generator", "of_discriminator"),
     [
@@ -115,6 +116,7 @@ def test_E4_the_generator_lays_its_last_sigmoids_down_as_overlapping_stamps():
     np.testing.assert_allclose(G(z).detach().numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_E4_takes_square_images_of_its_size_alone():
     assert square((48, 48)) == (1, 48, 48) and square((3, 32, 32)) == (3, 32, 32)
     for shape in ((48, 64), (3, 16, 64), (16, 64), (30, 34), (4, 32, 32), (3072,)):  # some have 3 * 32 * 32

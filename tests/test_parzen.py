@@ -451,6 +451,7 @@ def test_bad_input_is_called_by_its_name():
         parzen.score(GOOD, GOOD, GOOD[:, :1])
 
 
+@pytest.mark.slow
 def test_memory_stays_at_a_block_of_distances():
     """40,000 x 4,000 distances are 640 MB in float32; a process of its own measures the peak."""
     program = """if True:

@@ -209,6 +209,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, few_samples, how):
     out = tmp_path / "run"
@@ -426,6 +427,7 @@ def test_training_needs_no_git(tmp_path, images, monkeypatch):
     assert record_of(run)["legs"][0]["commit"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_a_kill_before_or_within_any_write_leaves_a_run_that_goes_on(
     tmp_path, images, few_samples, monkeypatch, seeds

@@ -117,6 +117,7 @@ def test_T2_finite_where_d_star_rounds_to_one() -> None:
 # --- T3: eq. (5) and (6) --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(pairs())
 def test_T3_equations_5_and_6_and_scipy(pair: Pair) -> None:
