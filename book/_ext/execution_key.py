@@ -98,6 +98,7 @@ def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     names = [name for name in drop_stale(cache, env) if name in docnames]
     if not names:
         return
+    names.sort(key=lambda name: -Path(env.doc2path(name)).stat().st_size)  # no core waits for a long one
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     given = os.environ.get("OMP_NUM_THREADS")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // 2)))  # what the kernels inherit
