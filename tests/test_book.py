@@ -150,7 +150,7 @@ class Book:
         places = {
             "GANSRC_DATA": "data",
             "JUPYTER_PATH": str(self.folder / "jupyter"),
-            "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(self.folder / "imported")]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.folder / "imported")]),
         }
         process = subprocess.run(
             command, cwd=self.folder, env=os.environ | places, capture_output=True, text=True
