@@ -1,13 +1,17 @@
 """Measures of samples beside the Parzen window: the nearest training examples (the rightmost columns of
-Figure 2), centroids to hold beside them, the autocorrelation time of a chain."""
+Figure 2), centroids to hold beside them, a net that reads images, the autocorrelation time of a chain."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gansrc.streams import batch_indices, drawing_from
 
 
 @torch.no_grad()
@@ -47,6 +51,38 @@ def centroids(
     nearest = torch.cat([(part @ centres.T - half).argmax(1) for part in points.split(1000)])
     counts = torch.bincount(nearest, minlength=len(start))
     return torch.zeros_like(start).index_add_(0, nearest, train) / counts[:, None].clamp(min=1), counts
+
+
+def judge(
+    images: Float[Tensor, "n d"],
+    labels: Int64[Tensor, " n"],
+    image_shape: Sequence[int] = (28, 28),
+    updates: int = 1500,
+    seed: int = 0,
+) -> nn.Sequential:
+    """A small convolutional net that has learnt to read an image's label: (n, d) to logits (n, classes).
+
+    Images are grey (h, w) or in colour (3, h, w). Its first part, `judge[0]`, sees 64 features in an image.
+    """
+    channels, height, width = image_shape if len(image_shape) == 3 else (1, *image_shape)
+    places = math.prod(((size - 5) // 2 + 1 - 5) // 2 + 1 for size in (height, width))
+    rng = torch.Generator().manual_seed(seed)
+    with drawing_from(rng):
+        features = nn.Sequential(
+            nn.Unflatten(1, (channels, height, width)),
+            nn.Conv2d(channels, 16, 5, stride=2), nn.ReLU(),
+            nn.Conv2d(16, 32, 5, stride=2), nn.ReLU(), nn.Flatten(),
+            nn.Linear(32 * places, 64),
+        )  # fmt: skip
+        net = nn.Sequential(features, nn.ReLU(), nn.Linear(64, int(labels.max()) + 1))
+    adam = torch.optim.Adam(net.parameters(), lr=2e-3)
+    rows = batch_indices(len(images), 100, seed, 0, images.device)
+    for _ in range(updates):
+        chosen = next(rows)
+        adam.zero_grad()
+        cross_entropy(net(images[chosen]), labels[chosen]).backward()
+        adam.step()
+    return net.eval().requires_grad_(False)
 
 
 def autocorrelation_time(states: Float[Tensor, "steps d"]) -> float:

@@ -13,7 +13,8 @@ import gansrc
 
 HOME = Path(gansrc.__file__).parent
 LAYERS = (
-    {"theory", "parzen", "measures", "datasets", "mosaics", "networks", "streams", "devices"},
+    {"streams"},
+    {"theory", "parzen", "measures", "datasets", "mosaics", "networks", "devices"},
     {"claims", "figures"},
     {"game", "film", "model"},
     {"seeds", "models.base"},
@@ -26,7 +27,7 @@ LAYERS = (
     {"cli"},
 )  # fmt: skip
 """From the bottom: each knows those below."""
-ALLOWED = {("networks", "streams"), ("models.gmmn", "models.vae"), ("runs.provenance", "")}
+ALLOWED = {("models.gmmn", "models.vae"), ("runs.provenance", "")}
 """Arrows within a layer, and one to the package itself, for its version."""
 
 

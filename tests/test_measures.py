@@ -1,4 +1,5 @@
-"""Nearest examples against SciPy's k-d tree; the centroid of no image; a chain's time by its definition."""
+"""Nearest examples against SciPy's k-d tree; the centroid of no image; what a judge reads; a chain's time by
+its definition."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial import KDTree
 
-from gansrc.measures import autocorrelation_time, centroids, nearest
+from gansrc.measures import autocorrelation_time, centroids, judge, nearest
 
 
 def test_F2_nearest_rows_and_their_distances():
@@ -34,6 +35,29 @@ def test_P2_the_centroid_of_no_image_is_0():
     train = torch.rand(30, 3, generator=torch.Generator().manual_seed(0))
     means, counts = centroids(train, torch.cat([train[:4], torch.full((1, 3), 99.0)]))
     assert counts[4] == 0 and (means[4] == 0).all() and counts.sum() == 30
+
+
+@pytest.mark.parametrize("shape", [(14, 17), (3, 13, 16)])
+def test_P2_a_judge_reads_what_it_was_taught_and_leaves_the_random_stream_alone(shape):
+    rng = torch.Generator().manual_seed(0)
+
+    def bars(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise with one bright line: lying, standing, or none."""
+        images, labels = torch.rand(n, *shape, generator=rng), torch.arange(n) % 3
+        images[labels == 0, ..., 6, :] += 1
+        images[labels == 1, ..., 9] += 1
+        return images.flatten(1), labels
+
+    images, labels = bars(600)
+    torch.manual_seed(1)
+    net, again = (judge(images, labels, shape, updates=60) for _ in range(2))
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(1))
+    fresh, truth = bars(300)
+    assert (net(fresh).argmax(1) == truth).float().mean() > 0.95
+    assert torch.equal(net(fresh), again(fresh)) and net[0](fresh).shape == (300, 64)
+    assert not torch.equal(net(fresh), judge(images, labels, shape, updates=60, seed=1)(fresh))
 
 
 def test_D2_autocorrelation_time_by_its_definition():
