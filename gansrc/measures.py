@@ -85,18 +85,22 @@ def judge(
     return net.eval().requires_grad_(False)
 
 
-def autocorrelation_time(states: Float[Tensor, "steps d"]) -> float:
+def autocorrelation_time(states: Float[Tensor, "*chains steps d"]) -> float:
     """Steps of a chain that are worth one independent draw: 1 + 2 * the sum of its autocorrelations.
 
     The autocorrelation of a state of d numbers is the trace of their autocovariance, divided by its value at
-    lag 0. The sum ends, as Sokal (1997) has it, at the first lag that is five times the sum. A chain that
-    never moves has an infinite time.
+    lag 0; that of several chains side by side is taken about the mean of all, so that chains which keep apart
+    do not pass for ones that have mixed. The sum ends, as Sokal (1997) has it, at the first lag that is five
+    times the sum, or else with the last one: the time is then at least that long. Chains that never move, all
+    in one place, have an infinite time.
     """
-    x = states.double() - states.double().mean(0)
-    spectrum = torch.fft.rfft(x, 2 * len(x), dim=0).abs().square()
-    covariance = torch.fft.irfft(spectrum, 2 * len(x), dim=0)[: len(x)].sum(1)
-    if covariance[0] <= 1e-12 * len(x):
+    x = states.double() - states.double().flatten(0, -2).mean(0)
+    steps = x.shape[-2]
+    spectrum = torch.fft.rfft(x, 2 * steps, dim=-2).abs().square()
+    covariance = torch.fft.irfft(spectrum, 2 * steps, dim=-2)[..., :steps, :].sum(-1)
+    covariance = covariance.reshape(-1, steps).mean(0) / torch.arange(steps, 0, -1)  # so many pairs a lag
+    if covariance[0] <= 1e-12:
         return math.inf
     times = 2 * (covariance / covariance[0]).cumsum(0) - 1
-    enough = (torch.arange(len(x)) >= 5 * times).nonzero()
+    enough = (torch.arange(steps) >= 5 * times).nonzero()
     return times[enough[0, 0] if len(enough) else -1].item()

@@ -60,12 +60,25 @@ def test_P2_a_judge_reads_what_it_was_taught_and_leaves_the_random_stream_alone(
     assert not torch.equal(net(fresh), judge(images, labels, shape, updates=60, seed=1)(fresh))
 
 
-def test_D2_autocorrelation_time_by_its_definition():
-    x, steps = np.random.default_rng(0).standard_normal((60, 2)), range(60)
+@pytest.mark.parametrize("chains", [(), (1,), (3, 2)])
+def test_D2_autocorrelation_time_by_its_definition(chains):
+    x, steps = np.random.default_rng(0).standard_normal((*chains, 60, 2)), range(60)
     for t in steps[1:]:
-        x[t] += 0.5 * x[t - 1]
-    moved = x - x.mean(0)
-    covariance = [(moved[t:] * moved[: 60 - t]).sum() for t in steps]
+        x[..., t, :] += 0.5 * x[..., t - 1, :]
+    moved = (x - x.reshape(-1, 2).mean(0)).reshape(-1, 60, 2)
+    covariance = [(moved[:, t:] * moved[:, : 60 - t]).sum() / (60 - t) for t in steps]
     times = 2 * np.cumsum(covariance) / covariance[0] - 1
     expected = next(times[t] for t in steps if t >= 5 * times[t])
     assert autocorrelation_time(torch.from_numpy(x)) == pytest.approx(expected)
+
+
+def test_I2_many_short_chains_show_the_time_of_a_long_one():
+    x = torch.randn(20_000, 30, 1, generator=torch.Generator().manual_seed(0)).double()
+    for t in range(1, 30):
+        x[:, t] = 0.6 * x[:, t - 1] + 0.8 * x[:, t]
+    assert autocorrelation_time(x) == pytest.approx(1.6 / 0.4, rel=0.03)
+
+
+def test_I2_chains_that_keep_each_to_its_place_show_no_time_but_their_length():
+    places = torch.arange(8.0)[:, None, None] + 0.01 * torch.randn(8, 10, 1)
+    assert autocorrelation_time(places) == pytest.approx(2 * 10 - 1, rel=0.01)
