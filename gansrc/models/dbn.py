@@ -197,7 +197,7 @@ DBN_MNIST = DBNRecipe(
     data="mnist",
     epochs=40,
     batch_size=100,
-    preview=500,
+    preview=100,
     hidden=(1000, 1000),
     layer_epochs=20,
     learning_rate=0.1,
@@ -211,7 +211,7 @@ DBN_MNIST = DBNRecipe(
     annealing=1000,
     chains=1000,
     burn_in=1000,
-    thin=100,
+    thin=200,
     sources=MNIST_SOURCES
     | sources(
         SCIENCE,
