@@ -228,4 +228,4 @@ DBN_MNIST = DBNRecipe(
 )
 """Two layers, as in Table 1."""
 
-DBN_FACES = on_faces(DBN_MNIST, OURS, epoch_updates=500, annealing=0)
+DBN_FACES = on_faces(DBN_MNIST, OURS, epoch_updates=500, preview=500, annealing=0, thin=100)
