@@ -23,6 +23,7 @@ Kind = Literal[
     "agrees",
     "agrees, with a restriction",
     "does not agree",
+    "not comparable",
     "left out of this build",
     "not computed in this build",
 ]
@@ -43,6 +44,8 @@ class Claim:
 
     `page` is the chapter that computes the figures, `shown` a format string over them; `holds` and `fails`
     are the words for either outcome. `restriction` says what the statement as printed lacks to be true.
+    `needs` is a rule of its own: where it is false, the figures cannot be compared with the paper's, `rule`
+    is not asked, and `lacks`, a format string too, says what there is too little of.
     """
 
     id: str
@@ -53,15 +56,23 @@ class Claim:
     holds: str
     fails: str
     restriction: str = ""
+    needs: str = ""
+    lacks: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a claim fared: its kind, our figures in words, and what there is to say about them."""
+    """How a claim fared: its kind, our figures in words, what there is to say about them, what they lack."""
 
     kind: Kind
     shown: str
     wording: str
+    lacks: str = ""
+
+    @property
+    def title(self) -> str:
+        """The kind, with what is lacking where something is: "not comparable: 5 % of their length"."""
+        return f"{self.kind}: {self.lacks}" if self.lacks else self.kind
 
 
 def evidence(claim: str, **figures: float | int | bool | str) -> None:
@@ -122,12 +133,14 @@ def read_claims(path: Path) -> list[Claim]:
         label = f"{path.name}: {row.get('id', 'a row without id')}"
         if extra := sorted(set(row) - known):
             raise ValueError(f"{label} has the unknown field {extra[0]!r}: the fields are {sorted(known)}")
-        if empty := sorted(name for name in known - {"restriction"} if not str(row.get(name) or "").strip()):
+        optional = {"restriction"} | (set() if {"needs", "lacks"} & set(row) else {"needs", "lacks"})
+        if empty := sorted(name for name in known - optional if not str(row.get(name) or "").strip()):
             raise ValueError(f"{label} lacks the field {empty[0]!r}: write it")
         claim = Claim(**{name: str(text).strip() for name, text in row.items()})
         if claim.id in claims:
             raise ValueError(f"{label} occurs twice: keep one row")
-        _parse(claim.rule)
+        for rule in filter(None, (claim.needs, claim.rule)):
+            _parse(rule)
         claims[claim.id] = claim
     return list(claims.values())
 
@@ -162,16 +175,22 @@ def verdict(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
         return Verdict("not computed in this build", "", "No chapter hands over a figure for it.")
     if "left_out" in figures:
         return Verdict("left out of this build", "", f"{figures['left_out']}.")
-    holds = evaluate(claim.rule, figures)
-    try:
-        # Mathematics has braces of its own: what stands between two $ is left alone.
-        parts = enumerate(claim.shown.split("$"))
-        shown = "$".join(part if i % 2 else part.format(**figures) for i, part in parts)
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{claim.shown!r} does not fit the figures {sorted(figures)}: {error}") from error
-    if not holds:
+    shown = _filled(claim.shown, figures)
+    if claim.needs and not evaluate(claim.needs, figures):
+        return Verdict("not comparable", shown, "", _filled(claim.lacks, figures))
+    if not evaluate(claim.rule, figures):
         return Verdict("does not agree", shown, claim.fails)
     return Verdict("agrees, with a restriction" if claim.restriction else "agrees", shown, claim.holds)
+
+
+def _filled(form: str, figures: Mapping[str, Value]) -> str:
+    """A format string with its figures."""
+    try:
+        # Mathematics has braces of its own: what stands between two $ is left alone.
+        parts = enumerate(form.split("$"))
+        return "$".join(part if i % 2 else part.format(**figures) for i, part in parts)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{form!r} does not fit the figures {sorted(figures)}: {error}") from error
 
 
 def _parse(rule: str) -> ast.Expression:

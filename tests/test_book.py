@@ -300,6 +300,17 @@ def test_a_corrupted_figure_flips_the_verdict_on_pages_that_nobody_touched(book:
     assert len(kept) == 3  # the chapter as it was before has left the cache
 
 
+def test_what_cannot_be_compared_says_what_it_lacks_wherever_its_verdict_stands(book: Book) -> None:
+    needs = 'needs: "worst_error == 0", lacks: "{worst_error:.0e} is not 0", rule:'
+    book.write("book/claims.yml", CLAIMS.replace("rule:", needs))
+    assert book.build() == 0, book.log
+    title = "not comparable: 1 × 10⁻¹⁶ is not 0"
+    assert f"needs worst_error == 0 worst_error < 1e-12 {title}" in book.text("claims")
+    assert f"1.25 × 10⁻¹⁶ is {title} ." in book.text("index")
+    page = (book.folder / "_build/html/book/index.html").read_text("utf-8")
+    assert "verdict incomparable admonition" in page and 'class="verdict-kind incomparable"' in page
+
+
 @pytest.mark.parametrize(
     ("cell", "warning"),
     [

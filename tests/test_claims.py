@@ -97,6 +97,17 @@ def test_a_restriction_is_part_of_an_agreeing_verdict_only() -> None:
     assert claims.verdict(restricted, {"worst_error": 1.0, "pairs": 9}).kind == "does not agree"
 
 
+def test_what_lacks_what_a_comparison_needs_is_not_judged() -> None:
+    short = claims.Claim(**(vars(T3) | {"needs": "pairs >= 8", "lacks": "{pairs} of 8 pairs"}))
+    shown = "worst error 0.0e+00, as $p_{g}$ is"
+    judged = claims.verdict(short, {"worst_error": 0.0, "pairs": 7})  # whatever the rule would say
+    assert judged == claims.Verdict("not comparable", shown, "", "7 of 8 pairs")
+    assert judged.title == "not comparable: 7 of 8 pairs"
+    assert claims.verdict(short, {"worst_error": 1.0, "pairs": 7}).kind == "not comparable"
+    assert claims.verdict(short, {"worst_error": 0.0, "pairs": 8}).title == "agrees"
+    assert claims.verdict(short, {"worst_error": 1.0, "pairs": 8}).title == "does not agree"
+
+
 @pytest.mark.parametrize(
     ("rule", "outcome"),
     [
@@ -144,6 +155,9 @@ ROW = {"id": "T3", "page": "p", "paper": "x", "shown": "{a}", "rule": "a < 1", "
         ([ROW | {"rule": " "}], "T3 lacks the field 'rule'"),
         ([ROW | {"rule": "a <"}], "does not parse"),
         ([ROW, ROW], "T3 occurs twice"),
+        ([ROW | {"needs": "a > 0"}], "T3 lacks the field 'lacks'"),
+        ([ROW | {"lacks": "length"}], "T3 lacks the field 'needs'"),
+        ([ROW | {"needs": "a >", "lacks": "length"}], "rule 'a >' does not parse"),
     ],
 )
 def test_what_is_no_file_of_claims(tmp_path: Path, rows: list[dict[str, str]], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 import subprocess
 import sys
@@ -466,3 +467,26 @@ def test_memory_stays_at_a_block_of_distances():
         print(peak() - before)"""
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 250
+
+
+def test_X1_the_error_of_a_redraw_by_its_definition():
+    rng = np.random.default_rng(0)
+    samples, x = rng.random((95, 3)), rng.random((40, 3))
+    edges = [*range(0, 95, 10), 95]
+    left = [
+        brute_force(np.delete(samples, np.s_[a:b], 0), x, [0.3]).mean() for a, b in itertools.pairwise(edges)
+    ]
+    error = parzen.redraw_error(torch.from_numpy(samples), torch.from_numpy(x), 0.3)
+    assert error == pytest.approx(math.sqrt(9 * np.var(left)), rel=1e-3)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.9])
+def test_X1_the_error_of_a_redraw_is_that_of_true_redraws_or_above(memory):
+    rng = torch.Generator().manual_seed(0)
+    draws = torch.randn(100, 1000, 2, generator=rng)
+    for t in range(1, 1000):
+        draws[:, t] = memory * draws[:, t - 1] + math.sqrt(1 - memory**2) * draws[:, t]
+    x = torch.randn(100, 2, generator=rng)
+    scores = [parzen.log_likelihood(samples, x, 0.5).mean().item() for samples in draws]
+    errors = [parzen.redraw_error(samples, x, 0.5) for samples in draws[:30]]
+    assert 0.85 < np.mean(errors) / np.std(scores, ddof=1) < 1.35

@@ -36,6 +36,7 @@ CLASS = {
     "agrees": "agrees",
     "agrees, with a restriction": "restricted",
     "does not agree": "disagrees",
+    "not comparable": "incomparable",
     LEFT_OUT: "missing",
     MISSING: "missing",
 }
@@ -57,8 +58,9 @@ class Claims(SphinxDirective):
         rows = [_row(*(inline(title) for title in ("Claim", "The paper says", "We find", "Verdict")))]
         for claim in self.env.claims.values():
             name, shown, wording = (pending(what=w, key=claim.id) for w in ("chapter", "shown", "wording"))
-            rule = nodes.literal("", claim.rule, classes=["rule"])
-            cells = [name], inline(claim.paper), [shown, nodes.Text(" "), rule], [wording]
+            rules = [nodes.literal("", f"needs {claim.needs}", classes=["rule"])] if claim.needs else []
+            rules.append(nodes.literal("", claim.rule, classes=["rule"]))
+            cells = [name], inline(claim.paper), [shown, nodes.Text(" "), *rules], [wording]
             rows.append(_row(*cells, ids=[f"claim-{claim.id}"]))
         widths = (nodes.colspec(colwidth=width) for width in (7, 32, 29, 32))
         group = nodes.tgroup("", *widths, nodes.thead("", rows[0]), nodes.tbody("", *rows[1:]), cols=4)
@@ -113,7 +115,7 @@ class Fill(SphinxPostTransform):
     def shown(self, claim: str) -> list[nodes.Node]:
         """Our figures in words."""
         judged = self.env.verdicts[claim]
-        return inline(powers(judged.shown or judged.kind))
+        return inline(powers(judged.shown or judged.title))
 
     def wording(self, claim: str) -> list[nodes.Node]:
         """The verdict with its words."""
@@ -153,8 +155,8 @@ def powers(text: str) -> str:
 
 
 def badge(judged: Verdict) -> nodes.inline:
-    """The kind of a verdict, in its colour."""
-    return nodes.inline("", judged.kind, classes=["verdict-kind", CLASS[judged.kind]])
+    """A verdict in few words, in the colour of its kind."""
+    return nodes.inline("", powers(judged.title), classes=["verdict-kind", CLASS[judged.kind]])
 
 
 def _row(*cells: list[nodes.Node], ids: Iterable[str] = ()) -> nodes.row:
