@@ -40,7 +40,7 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
             "d_convolutions": ((4, 2, 5, 2, 4, 2), (3, 2, 3, 1, 2, 2)), "d_hidden": (8,),
         },
     ),
-    "dbn-mnist": (100, {**STACK, "momentum_epoch": 1}),
+    "dbn-mnist": (100, {**STACK, "momentum_epoch": 1, "annealing": 3}),
     "cae-mnist": (100, STACK),
     "gsn-mnist": (100, {"hidden": (20, 16), "burn_in": 3}),
     "vae-mnist": (100, {"hidden": (20, 16), "z_dim": 2}),

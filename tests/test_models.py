@@ -29,7 +29,9 @@ from gansrc.models.gmmn import squared_mmd
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
 
 SMALL = {
-    "dbn": {"hidden": (9, 7), "layer_epochs": 3, "batch_size": 10, "chains": 20, "burn_in": 5},
+    "dbn": {
+        "hidden": (9, 7), "layer_epochs": 3, "batch_size": 10, "chains": 20, "burn_in": 5, "annealing": 4,
+    },
     "cae": {"hidden": (9, 7), "layer_epochs": 2, "batch_size": 10, "chains": 8, "burn_in": 3, "thin": 2},
     "gsn": {"hidden": (9, 7), "batch_size": 10, "burn_in": 3},
     "vae": {"hidden": (9, 7), "z_dim": 2, "batch_size": 10},
@@ -285,9 +287,11 @@ def test_R3_gradient_is_that_of_the_exact_likelihood(tiny):
         np.testing.assert_allclose(parameter.grad, gradient, atol=0.005)
 
 
+@pytest.mark.parametrize("annealing", [0, 30])
 @torch.no_grad()
-def test_R3_the_chain_of_a_net_of_one_layer_visits_images_as_often_as_they_are_likely(tiny):
-    model = small("dbn", hidden=(4,), chains=40_000, burn_in=60).start(of(torch.rand(10, 5)), 0)
+def test_R3_the_chain_of_a_net_of_one_layer_visits_images_as_often_as_they_are_likely(tiny, annealing):
+    recipe = small("dbn", hidden=(4,), chains=40_000, burn_in=60, annealing=annealing)
+    model = recipe.start(of(torch.rand(10, 5)), 0)
     model.layers[0].load_state_dict(tiny.state_dict())
     means = model.samples(40_000, torch.Generator().manual_seed(0))
     v, p = exact(tiny)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,7 +25,9 @@ class DBNRecipe(ChainRecipe):
     normal start. momentum: before and after epoch `momentum_epoch` of a layer below the top. steps: of Gibbs
     sampling, from the data (contrastive divergence); at the top they go on from where they ended last
     (persistent contrastive divergence; Tieleman, 2008), with `top_momentum` and `top_rate`, which falls to 0
-    in a straight line. weight_cost: of the squared weights, biases aside.
+    in a straight line. weight_cost: of the squared weights, biases aside. annealing: so many steps turn
+    the weights on, in a straight line, for a chain that begins without them; 0 for one that has them from the
+    first, and begins at a training image.
     """
 
     hidden: tuple[int, ...]
@@ -37,6 +40,7 @@ class DBNRecipe(ChainRecipe):
     momentum: tuple[float, float]
     momentum_epoch: int
     steps: int
+    annealing: int = 0
 
     def longest(self) -> int:
         """The epochs of all layers: the rate has come to 0 then."""
@@ -58,13 +62,13 @@ class RBM(nn.Module):
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
 
-    def up(self, v: Float[Tensor, "n v"]) -> Float[Tensor, "n h"]:
-        """p(h = 1 | v)."""
-        return linear(v, self.weight, self.hidden_bias).sigmoid()
+    def up(self, v: Float[Tensor, "n v"], share: float = 1.0) -> Float[Tensor, "n h"]:
+        """p(h = 1 | v), with that share of the weights."""
+        return linear(share * v, self.weight, self.hidden_bias).sigmoid()
 
-    def down(self, h: Float[Tensor, "n h"]) -> Float[Tensor, "n v"]:
-        """p(v = 1 | h)."""
-        return linear(h, self.weight.T, self.visible_bias).sigmoid()
+    def down(self, h: Float[Tensor, "n h"], share: float = 1.0) -> Float[Tensor, "n v"]:
+        """p(v = 1 | h), with that share of the weights."""
+        return linear(share * h, self.weight.T, self.visible_bias).sigmoid()
 
     def free_energy(self, v: Float[Tensor, "n v"]) -> Float[Tensor, " n"]:
         """F(v) with p(v) = exp(-F(v)) / Z, nats: the hidden units summed out."""
@@ -165,15 +169,21 @@ class DeepBeliefNet(ChainModel):
     def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
         """Gibbs steps of the top RBM; of every state the means are passed down to an image.
 
-        They begin at training images, at most as many as the recipe has chains.
+        With annealing they begin at units that know nothing of each other; without, at training images, at
+        most as many as the recipe has chains.
         """
-        top, h = self.layers[-1], self.starts[:n]
-        for layer in self.layers:
-            h = layer.up(h)
+        top, steps = self.layers[-1], self.recipe.annealing
+        if steps:
+            h = top.hidden_bias.sigmoid().expand(n, -1)
+        else:
+            h = self.starts[:n]
+            for layer in self.layers:
+                h = layer.up(h)
         h = h.bernoulli()
-        while True:
-            v = top.down(h)
-            h = top.up(v.bernoulli()).bernoulli()
+        for step in itertools.count(1):
+            share = min(step / steps, 1.0) if steps else 1.0
+            v = top.down(h, share)
+            h = top.up(v.bernoulli(), share).bernoulli()
             for below in reversed(self.layers[:-1]):
                 v = below.down(v)
             yield v
@@ -187,7 +197,7 @@ DBN_MNIST = DBNRecipe(
     data="mnist",
     epochs=40,
     batch_size=100,
-    preview=500,
+    preview=100,
     hidden=(1000, 1000),
     layer_epochs=20,
     learning_rate=0.1,
@@ -198,9 +208,10 @@ DBN_MNIST = DBNRecipe(
     momentum=(0.5, 0.9),
     momentum_epoch=5,
     steps=1,
+    annealing=1000,
     chains=1000,
     burn_in=1000,
-    thin=100,
+    thin=200,
     sources=MNIST_SOURCES
     | sources(
         SCIENCE,
@@ -209,6 +220,7 @@ DBN_MNIST = DBNRecipe(
         layer_epochs=Source("ours", "there 50"),
         top_rate=OURS,
         top_momentum=OURS,
+        annealing=OURS,
         chains=OURS,
         burn_in=OURS,
         thin=OURS,
@@ -216,4 +228,4 @@ DBN_MNIST = DBNRecipe(
 )
 """Two layers, as in Table 1."""
 
-DBN_FACES = on_faces(DBN_MNIST, OURS, epoch_updates=500)
+DBN_FACES = on_faces(DBN_MNIST, OURS, epoch_updates=500, preview=500, annealing=0, thin=100)
