@@ -151,10 +151,11 @@ def test_words_that_do_not_go_together_are_told_in_one_line(tmp_path, book, caps
 
 def test_a_recipe_is_meant_though_a_run_of_its_name_lies_here(tmp_path, book, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for seed in (1, 1):
-        assert main(["train", "small:1", "--seed", str(seed), "--out", "small"]) == 0
-    assert main(["train", "small:2", "--seed", "1", "--out", "small"]) == 0
-    assert runs.Run(tmp_path / "small").record.epochs == 2
+    assert main(["train", "small:1", "--seed", "1", "--out", "small"]) == 0
+    assert main(["train", "small", "other:1", "--seed", "2", "--out", "again"]) == 0
+    assert main(["train", "./small", "other:1", "--seed", "2", "--out", "third"]) == 0
+    records = [runs.Run(tmp_path / name / "small").record for name in ("again", "third")]
+    assert [(record.seed, record.epochs) for record in records] == [(2, 3), (1, 1)]
 
 
 def test_a_run_that_builds_on_another_finds_it_beside_its_own(tmp_path, book, monkeypatch):
