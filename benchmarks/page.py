@@ -1,6 +1,6 @@
 """Write benchmarks/results/README.md: the last line of each machine as tables, and what the records took.
 
-Run `python benchmarks/page.py` when a run in book/runs has changed; a benchmark with `--record` does so itself.
+`python benchmarks/page.py` does so when a run in book/runs has changed; a benchmark does so to `--record`.
 """
 
 from __future__ import annotations

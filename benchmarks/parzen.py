@@ -9,7 +9,6 @@ import argparse
 import math
 import os
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,9 +97,9 @@ def normaliser(samples: Images, sigmas: list[float]) -> Float[Tensor, " s"]:
 
 
 def seconds(work: Callable[..., object], *arguments: object) -> float:
-    start = time.perf_counter()
+    start = products.now()
     work(*arguments)
-    return time.perf_counter() - start
+    return products.now() - start
 
 
 def generated(train: Images) -> tuple[Images, str]:

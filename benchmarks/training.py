@@ -12,7 +12,6 @@ import itertools
 import math
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -117,13 +116,10 @@ def in_jax(recipe: GANRecipe, train: Tensor, device: str) -> Callable[[int], Non
     return in_jax.contender(recipe, game.generator, game.discriminator, train)
 
 
-def seconds(work: Callable[..., object], *arguments: object) -> float:
-    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    synchronize()
-    start = time.perf_counter()
+def seconds(device: str, work: Callable[..., object], *arguments: object) -> float:
+    start = products.now(device)
     work(*arguments)
-    synchronize()
-    return time.perf_counter() - start
+    return products.now(device) - start
 
 
 def operations(recipe: GANRecipe, train: Tensor, device: str) -> int:
@@ -158,7 +154,7 @@ def measure(recipe: GANRecipe, train: Tensor, device: str, gflops: float) -> dic
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(ROUNDS):
         for name, play in contenders.items():
-            times[name].append(1000 * seconds(play, updates) / updates)
+            times[name].append(1000 * seconds(device, play, updates) / updates)
         print(f"{recipe.name}: round {turn + 1} of {ROUNDS}", end="\r", flush=True)
     shortest = 1e3 * operations(recipe, train, device) / (1e9 * gflops)
     rows = {}
@@ -184,7 +180,7 @@ def whole_run(recipe: GANRecipe, mnist: datasets.Dataset, device: str) -> float:
         samples = sample(game.generator, game.noise, 10_000, game.rng)
         print(f"{recipe.name}: {parzen.score(samples, valid, test).mean:.1f} nats")
 
-    return seconds(work)
+    return seconds(device, work)
 
 
 def main() -> None:
