@@ -146,7 +146,7 @@ def measure(recipe: GANRecipe, train: Tensor, device: str, gflops: float) -> dic
         contenders[SEEDS_AT_ONCE] = lambda n: many.play(train, n)
     contenders["gansrc, torch.compile"] = compiled(
         recipe, train, device
-    )  # last: a failed capture spoils more
+    )  # a failed capture spoils what follows
     for name, play in [*contenders.items()]:
         try:
             play(10)
