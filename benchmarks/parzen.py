@@ -1,23 +1,24 @@
 """Time six ways to a Parzen log-likelihood, ours among them, as multiples of one matrix product.
 
-`python benchmarks/parzen.py` prints a table; `--record` also writes it to benchmarks/results.
+`python benchmarks/parzen.py` prints a table; `--record` also adds a line to benchmarks/results.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait shall not spin
 
+import lines
 import numpy as np
+import page
+import products
 import torch
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
@@ -27,7 +28,6 @@ from torch import Tensor
 
 from gansrc import datasets, parzen
 from gansrc.runs import Run
-from gansrc.runs.provenance import provenance
 
 HERE = Path(__file__).parent
 ROUNDS = 9
@@ -96,16 +96,10 @@ def normaliser(samples: Images, sigmas: list[float]) -> Float[Tensor, " s"]:
     return math.log(n) + d * torch.tensor(sigmas, dtype=torch.float64).mul(math.sqrt(2 * math.pi)).log()
 
 
-def bare_product(samples: Images, x: Images, rows: int) -> None:
-    out = torch.empty(rows, len(samples))
-    for block in x.split(rows):
-        torch.mm(block, samples.T, out=out[: len(block)])
-
-
 def seconds(work: Callable[..., object], *arguments: object) -> float:
-    start = time.perf_counter()
+    start = products.now()
     work(*arguments)
-    return time.perf_counter() - start
+    return products.now() - start
 
 
 def generated(train: Images) -> tuple[Images, str]:
@@ -120,7 +114,7 @@ def generated(train: Images) -> tuple[Images, str]:
         return noisy, "training images with noise of .1, as no generator is recorded"
 
 
-def measure(samples: Images, x: Images) -> list[dict[str, Any]]:
+def measure(samples: Images, x: Images, unit: products.Product) -> list[dict[str, Any]]:
     """Every contender in turn, ROUNDS times, each just after the bare product to which it is compared."""
     ten, one = list(parzen.SIGMAS), [parzen.SIGMAS[3]]
     m = len(x)
@@ -136,27 +130,24 @@ def measure(samples: Images, x: Images) -> list[dict[str, Any]]:
         Contender("the authors' broadcast", broadcast, one, m // 500),
         Contender("the authors' broadcast", broadcast, ten, m // 1000),
     ]
-    heights = (m, 768, 384)
-    trials = {rows: min(seconds(bare_product, samples, x, rows) for _ in range(3)) for rows in heights}
-    quickest = min(trials, key=trials.__getitem__)
     times: list[list[float]] = [[] for _ in contenders]
     ratios: list[list[float]] = [[] for _ in contenders]
-    products = []
+    bare = []
     for turn in range(ROUNDS):
         for k, contender in enumerate(contenders):
-            product = seconds(bare_product, samples, x, quickest)
+            product = seconds(unit.run) * m / products.PARZEN[0]
             points = x[: contender.points]
             took = seconds(contender.run, samples, points, contender.sigmas) * m / len(points)
-            products.append(product)
+            bare.append(product)
             times[k].append(took)
             ratios[k].append(took / product)
         print(f"round {turn + 1} of {ROUNDS}", end="\r", flush=True)
 
-    how = "whole" if quickest == m else f"{quickest} rows at a time"
     rows = [
         {
-            "name": f"bare float32 product, {how}", "sigmas": None, "seconds": statistics.median(products),
-            "ratio": 1.0, "spread": None, "points": m, "worst_error": None, "mean_error": None,
+            "name": f"bare float32 product by {unit.library}", "sigmas": None,
+            "seconds": statistics.median(bare), "ratio": 1.0, "spread": None, "points": m,
+            "worst_error": None, "mean_error": None,
         }
     ]  # fmt: skip
     for contender, took, ratio in zip(contenders, times, ratios, strict=True):
@@ -174,52 +165,22 @@ def measure(samples: Images, x: Images) -> list[dict[str, Any]]:
     return rows
 
 
-def table(rows: list[dict[str, Any]], m: int) -> str:
-    lines = [
-        "| | sigmas | seconds | x product: median (range) | points timed | worst error, nats | of the mean |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in rows:
-        ratio = figure(row["ratio"]) + (
-            " ({} to {})".format(*map(figure, row["spread"])) if row["spread"] else ""
-        )
-        points = f"{row['points']:,}" + ("" if row["points"] == m else ", scaled")
-        worst, mean = ("" if row[k] is None else f"{row[k]:.0e}" for k in ("worst_error", "mean_error"))
-        cells = [row["name"], row["sigmas"] or "", figure(row["seconds"]), ratio, points, worst, mean]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
-
-
-def figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--record", action="store_true", help="write benchmarks/results/parzen.{json,md}")
+    arguments.add_argument("--record", action="store_true", help="add a line to results/parzen.jsonl")
     record = arguments.parse_args().record
     mnist = datasets.mnist()
     samples, origin = generated(mnist.train)
-    x = mnist.test
-    machine = vars(provenance(torch.device("cpu")))
-    heading = (
-        f"{len(samples):,} generated x {len(x):,} real images ({mnist.name}), {x.shape[1]} dimensions.\n"
-        f"Generated: {origin}.\n"
-        f"Machine: {machine['device_name']}, {machine['cores']} cores, {machine['threads']} threads, torch "
-        f"{machine['packages']['torch']}.\n"
-        f"Medians of {ROUNDS} rounds. One sigma is {parzen.SIGMAS[3]:.3f}, ten are logspace(-1, 0, 10).\n"
-        f"Errors: on up to {CHECKED} points, against the definition in float64."
-    )
-    print(heading)
-    rows = measure(samples, x)
-    print("\n" + table(rows, len(x)))
+    unit = products.fastest(products.PARZEN)
+    rows = measure(samples, mnist.test, unit)
+    new = lines.line(
+        torch.device("cpu"), unit=products.as_line(unit), rounds=ROUNDS, samples=origin, data=mnist.name,
+        checked=CHECKED, rows=rows,
+    )  # fmt: skip
+    print(page.parzen(new))
     if record:
-        folder = HERE / "results"
-        folder.mkdir(exist_ok=True)
-        content = {"samples": origin, "data": mnist.name, "machine": machine, "rounds": ROUNDS, "rows": rows}
-        (folder / "parzen.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        text = f"# Parzen log-likelihood, as recorded\n\n{heading}\n\n{table(rows, len(x))}\n"
-        (folder / "parzen.md").write_text(text, encoding="utf-8")
+        lines.add("parzen", new)
+        page.write()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Time an update of the MNIST nets: `gansrc.game` beside the script that most people write.
+"""Time an update of the MNIST nets: `gansrc.game`, also compiled, beside what most people write, and JAX.
 
-`python benchmarks/training.py` prints a table; `--record` also writes it to benchmarks/results. With
+`python benchmarks/training.py` prints a table; `--record` also adds a line to benchmarks/results. With
 `--device cuda` it also times many seeds at once, and 125,000 updates with their Parzen score.
 """
 
@@ -9,32 +9,32 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 import math
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, and as `gansrc train` has it
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
+import lines
+import page
+import products
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gansrc import datasets, networks, parzen, recipes
 from gansrc.devices import tensor_float_32
 from gansrc.game import Game, sample
 from gansrc.gan import GANRecipe
-from gansrc.runs.provenance import provenance
 from gansrc.seeds import Games
 
-HERE = Path(__file__).parent
 ROUNDS = 15
 SEEDS = 16
+SEEDS_AT_ONCE = f"gansrc, {SEEDS} seeds at once"
 
 
 def game_of(recipe: GANRecipe, train: Tensor, seed: int, device: str) -> Game:
@@ -101,39 +101,71 @@ def as_people_write(net: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def seconds(work: Callable[..., object], *arguments: object) -> float:
-    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    synchronize()
-    start = time.perf_counter()
+def compiled(recipe: GANRecipe, train: Tensor, device: str) -> Callable[[int], None]:
+    """Our update through torch.compile; on a CUDA device what comes out of it is captured in the graph."""
+    game = game_of(recipe, train, 0, device)
+    game.update = torch.compile(game.update)  # type: ignore[method-assign]
+    return lambda n: game.play(train, n)
+
+
+def in_jax(recipe: GANRecipe, train: Tensor, device: str) -> Callable[[int], None]:
+    """The update of `mnist` in JAX, where that is installed."""
+    import in_jax
+
+    game = game_of(recipe, train, 0, device)
+    return in_jax.contender(recipe, game.generator, game.discriminator, train)
+
+
+def seconds(device: str, work: Callable[..., object], *arguments: object) -> float:
+    start = products.now(device)
     work(*arguments)
-    synchronize()
-    return time.perf_counter() - start
+    return products.now(device) - start
 
 
-def measure(recipe: GANRecipe, train: Tensor, device: str) -> dict[str, Any]:
-    """Both in turns, a slice of updates each, ROUNDS times."""
+def operations(recipe: GANRecipe, train: Tensor, device: str) -> int:
+    """Floating-point operations of the matrix products of an update."""
+    game = game_of(recipe, train, 0, device)
+    with FlopCounterMode(display=False) as counter:
+        game.play(train, 1)
+    return counter.get_total_flops()
+
+
+def measure(recipe: GANRecipe, train: Tensor, device: str, gflops: float) -> dict[str, Any]:
+    """All in turns, a slice of updates each, ROUNDS times."""
     updates = 100 if device == "cuda" else 20
-    game, plain = game_of(recipe, train, 0, device), idiom(recipe, device)
+    game = game_of(recipe, train, 0, device)
     contenders = {
-        "idiom": plain,
+        "idiom": idiom(recipe, device),
         "idiom, samples not detached": idiom(recipe, device, detach=False),
         "gansrc": lambda n: game.play(train, n),
     }
+    if device == "cpu" and recipe is recipes.MNIST and products.has_jax():
+        contenders["JAX"] = in_jax(recipe, train, device)
     if device == "cuda":
         many = Games([game_of(recipe, train, seed, device) for seed in range(SEEDS)])
-        contenders[f"gansrc, {SEEDS} seeds at once"] = lambda n: many.play(train, n)
-    for play in contenders.values():
-        play(10)
+        contenders[SEEDS_AT_ONCE] = lambda n: many.play(train, n)
+    contenders["gansrc, torch.compile"] = compiled(
+        recipe, train, device
+    )  # a failed capture spoils what follows
+    for name, play in [*contenders.items()]:
+        try:
+            play(10)
+        except Exception as error:  # a compiler that is missing, or fails, costs its own column alone
+            print(f"{recipe.name}: {name} left out: {str(error).splitlines()[0]}")
+            del contenders[name]
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(ROUNDS):
         for name, play in contenders.items():
-            times[name].append(1000 * seconds(play, updates) / updates)
+            times[name].append(1000 * seconds(device, play, updates) / updates)
         print(f"{recipe.name}: round {turn + 1} of {ROUNDS}", end="\r", flush=True)
+    shortest = 1e3 * operations(recipe, train, device) / (1e9 * gflops)
     rows = {}
     for name, taken in times.items():
         ratios = [one / two for one, two in zip(times["idiom"], taken, strict=True)]
+        median = statistics.median(taken)
         rows[name] = {
-            "milliseconds": statistics.median(taken),
+            "milliseconds": median,
+            "products": median / shortest / (SEEDS if name == SEEDS_AT_ONCE else 1),
             "idiom_over_this": statistics.median(ratios),
             "range": [min(ratios), max(ratios)],
         }
@@ -150,48 +182,28 @@ def whole_run(recipe: GANRecipe, mnist: datasets.Dataset, device: str) -> float:
         samples = sample(game.generator, game.noise, 10_000, game.rng)
         print(f"{recipe.name}: {parzen.score(samples, valid, test).mean:.1f} nats")
 
-    return seconds(work)
-
-
-def table(results: dict[str, dict[str, Any]]) -> str:
-    lines = ["| recipe | | ms an update | idiom / this: median (range) |", "|---|---|--:|--:|"]
-    for recipe, rows in results.items():
-        for name, row in rows.items():
-            low, high = row["range"]
-            ratio = f"{row['idiom_over_this']:.2f} ({low:.2f} to {high:.2f})"
-            lines.append(f"| {recipe} | {name} | {row['milliseconds']:.3g} | {ratio} |")
-    return "\n".join(lines)
+    return seconds(device, work)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    arguments.add_argument("--record", action="store_true", help="write benchmarks/results/training-DEVICE.*")
+    arguments.add_argument("--record", action="store_true", help="add a line to results/training.jsonl")
     given = arguments.parse_args()
-    mnist, machine = datasets.mnist(), vars(provenance(torch.device(given.device)))
-    train = mnist.train.to(given.device)
-    both = (recipes.MNIST, recipes.MNIST_ALGORITHM_1)
+    mnist = datasets.mnist()
+    train, both = mnist.train.to(given.device), (recipes.MNIST, recipes.MNIST_ALGORITHM_1)
     with tensor_float_32():
-        results = {recipe.name: measure(recipe, train, given.device) for recipe in both}
-    heading = (
-        f"An update of the MNIST nets, batches of {recipes.MNIST.rules.batch_size}.\n"
-        f"Machine: {machine['device_name']}, {machine['cores']} cores, {machine['threads']} threads, torch "
-        f"{machine['packages']['torch']}, products in {machine['products']}.\n"
-        f"Medians of {ROUNDS} rounds."
-    )
-    content = {"data": mnist.name, "machine": machine, "rounds": ROUNDS, "results": results}
-    text = f"{heading}\n\n{table(results)}\n"
-    if given.device == "cuda":
-        with tensor_float_32():
-            content["whole_run_seconds"] = {r.name: whole_run(r, mnist, given.device) for r in both}
-        for name, took in content["whole_run_seconds"].items():
-            text += f"\n125,000 updates of {name} with the Parzen score: {took:.0f} s.\n"
-    print(text)
+        unit = products.fastest(products.UPDATE, given.device)
+        results = {r.name: measure(r, train, given.device, unit.gflops) for r in both}
+        new = lines.line(
+            torch.device(given.device), unit=products.as_line(unit), rounds=ROUNDS, results=results
+        )
+        if given.device == "cuda":
+            new["whole_run_seconds"] = {r.name: whole_run(r, mnist, given.device) for r in both}
+    print(page.training(new))
     if given.record:
-        file = HERE / "results" / f"training-{given.device}"
-        file.parent.mkdir(exist_ok=True)
-        file.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        file.with_suffix(".md").write_text(f"# Training, as recorded\n\n{text}", encoding="utf-8")
+        lines.add("training", new)
+        page.write()
 
 
 if __name__ == "__main__":

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import math
 import os
+import re
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before torch: threads that wait by spinning starve a shared machine; those that never do are slow to wake.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import gansrc  # noqa: E402
+
+if TYPE_CHECKING:
+    from gansrc.runs.record import Evaluation
+
+FIRST_SCORE = 30.0
+"""Seconds that a score is taken to last, until one has been timed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,11 +52,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gansrc {gansrc.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train a recipe; the same command again resumes")
-    train.add_argument(
-        "recipe", help="mnist (the authors' code), mnist-algorithm-1 (the paper's text); gansrc recipes: all"
+    train = commands.add_parser(
+        "train", help="train recipes, or recorded runs again; the same command again resumes"
     )
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, made if absent")
+    train.add_argument(
+        "what",
+        nargs="+",
+        metavar="RECIPE|RUN",
+        help="mnist (the authors' code), mnist-algorithm-1 (the paper's text); gansrc recipes: all."
+        " Or a recorded run's folder: its recipe, seed and length. :N after it is its length in epochs",
+    )
+    train.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="run folder, made if absent; of several runs: the folder of theirs",
+    )
+    train.add_argument("--evaluate", action="store_true", help="score what was trained, as gansrc evaluate")
+    train.add_argument(
+        "--budget", metavar="TIME", help="stop and save after so long: 90s, 14m, 2h; scores are reckoned in"
+    )
     train.add_argument("--epochs", type=int, help="total length; more than before prolongs a finished run")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
@@ -92,19 +120,60 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(arguments: argparse.Namespace) -> None:
-    from gansrc import catalogue, runs
+def _train(arguments: argparse.Namespace) -> int:
+    end = time.monotonic() + (math.inf if arguments.budget is None else _seconds(arguments.budget))
+    if sys.stderr.isatty():  # to import torch may take seconds; what comes next writes over the word
+        print("starting", end="\r", file=sys.stderr, flush=True)
 
-    recipe, out, first = catalogue.recipe(arguments.recipe), arguments.out, arguments.seed
-    folders = {first: out}
-    if arguments.seeds is not None:
-        if arguments.seeds < 1:
-            raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
-        seeds = range(first, first + arguments.seeds)
-        folders = {seed: out.with_name(f"{out.name}-seed-{seed}") for seed in seeds}
-    options = {key: getattr(arguments, key) for key in ("epochs", "device", "data", "pretrained")}
-    for run in runs.train_seeds(recipe, folders, **options):
-        print(f"{run.folder}: {run.record.epochs} epochs, {run.record.seconds:.0f} s")
+    from gansrc import runs
+
+    options = {key: getattr(arguments, key) for key in ("epochs", "seed", "seeds", "data", "pretrained")}
+    jobs = runs.plan(arguments.what, arguments.out, **options)
+    code, timed = 0, list[float]()
+    for number, job in enumerate(jobs):
+        left = end - time.monotonic()
+        scoring = len(job.folders) * max(timed, default=FIRST_SCORE) if arguments.evaluate else 0.0
+        if number and left <= scoring:
+            for folder in job.folders.values():
+                print(f"{folder}: not begun, the time is up", file=sys.stderr)
+            continue
+        try:
+            with _told():
+                trained = job.train(arguments.device, end - min(scoring, left / 2))
+            for run in trained:
+                print(f"{run.folder}: {run.record.epochs} epochs, {run.record.seconds:.0f} s", flush=True)
+                if arguments.evaluate and run.record.evaluation is None:
+                    begun = time.monotonic()
+                    runs.evaluate(run.folder)
+                    timed.append(time.monotonic() - begun)
+                if arguments.evaluate and (scores := runs.Run(run.folder).record.evaluation):
+                    _print_scores(scores)
+        except (ValueError, OSError) as error:
+            if len(jobs) == 1:
+                raise
+            print(f"gansrc: {error}", file=sys.stderr)
+            code = 2
+    return code
+
+
+def _seconds(text: str) -> float:
+    """A time such as 90s, 14m or 2h, in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not match or not float(match[1]):
+        raise ValueError(f"--budget must be a time like 90s, 14m or 2h, got {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Within the block what a training says goes to stderr."""
+    logger, handler = logging.getLogger("gansrc"), logging.StreamHandler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _sample(arguments: argparse.Namespace) -> None:
@@ -135,6 +204,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.keep is not None and arguments.keep < 1:
         raise ValueError(f"--keep must be at least 1, got {arguments.keep}")
     result = runs.evaluate_samples(what) if what.is_file() else runs.evaluate(what, arguments.keep)
+    _print_scores(result)
+
+
+def _print_scores(result: Evaluation) -> None:
     for scores, of in ((result, ""), (result.average, " of the running mean of the weights")):
         for grid in ("original", "fine") if scores else ():
             score = getattr(scores, grid)
@@ -192,3 +265,7 @@ def _data(arguments: argparse.Namespace) -> None:
         if data := datasets.at_hand(name):
             sizes = f"{len(data.train)} / {len(data.valid)} / {len(data.test)} train / valid / test"
             print(f"{data.name}: {sizes}, from {data.source}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -88,7 +88,7 @@ def test_ctrl_c_is_no_success(tmp_path, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "train_seeds", stopped)
+    monkeypatch.setattr(runs.jobs, "train_seeds", stopped)
     assert main(["train", "mnist", "--out", str(tmp_path / "run")]) == 130
 
 

@@ -19,10 +19,11 @@ LAYERS = (
     {"game", "film", "model"},
     {"seeds", "models.base"},
     {"gan"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - {"models.base"},
-    {"recipes", "runs.provenance", "runs.files"},
+    {"recipes", "runs.provenance", "runs.files", "runs.progress"},
     {"catalogue", "runs.record"},
     {"runs.run"},
     {"runs.training", "runs.evaluation"},
+    {"runs.jobs"},
     {"runs"},
     {"cli"},
 )  # fmt: skip

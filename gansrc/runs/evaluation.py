@@ -31,12 +31,7 @@ def evaluate(folder: Path, keep: int | None = None) -> Evaluation:
     A model that is too large to be kept, or no GAN, leaves the first `keep` of its samples, and a walk or a
     film, in the record; all do where `keep` is given. Then the samples are scored as the bytes that are kept.
     """
-    data = Run(folder).record.data
-    dataset = datasets.load(data.load)
-    if dataset.sha256 != data.sha256:
-        raise ValueError(
-            f"{folder} was trained on {data.source}, found {dataset.source}: set GANSRC_DATA to its folder"
-        )
+    dataset = Run(folder).dataset()
     with held(folder):
         run, images, files = Run(folder), dict[str, Any](), dict[str, bytes]()
         large = run.can_draw() and run.weights_file().stat().st_size > LARGEST_FILE

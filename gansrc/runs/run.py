@@ -15,7 +15,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gansrc import mosaics
+from gansrc import datasets, mosaics
 from gansrc.datasets import Dataset
 from gansrc.model import Model, Recipe, Sampler, recipe_of
 from gansrc.runs.files import sha256
@@ -67,6 +67,16 @@ class Run:
         except (TypeError, ValueError, KeyError) as error:
             file = self.folder / "history.csv"
             raise ValueError(f"{file} is damaged ({error}): restore it or train anew") from None
+
+    def dataset(self) -> Dataset:
+        """The data set that the run was trained with. Raises ValueError where another one is found."""
+        data, found = self.record.data, datasets.load(self.record.data.load)
+        if found.sha256 != data.sha256:
+            raise ValueError(
+                f"{self.folder} was trained on {data.source}, found {found.source}:"
+                " set GANSRC_DATA to its folder"
+            )
+        return found
 
     def rows(self) -> list[dict[str, str]]:
         """The lines of history.csv, `rows_per_epoch` an epoch; none before the first is complete."""

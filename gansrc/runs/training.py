@@ -18,7 +18,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from gansrc import datasets, mosaics, parzen
 from gansrc.datasets import Dataset
@@ -36,6 +35,7 @@ from gansrc.runs.files import (
     write_csv,
     write_json,
 )  # fmt: skip
+from gansrc.runs.progress import Progress
 from gansrc.runs.provenance import provenance
 from gansrc.runs.record import Checkpoint, Data, Leg, Pretrained, Record
 from gansrc.runs.run import EVALUATION_SEED, Run
@@ -73,12 +73,13 @@ def train_seeds(
     device: str = "cpu",
     data: str | None = None,
     pretrained: Path | None = None,
+    until: float = math.inf,
 ) -> list[Run]:
     """Train several seeds of a recipe at once, each into its folder `out[seed]`, as `train` does with one.
 
     All pairs of nets are one batched computation, in which every seed keeps its own stream of randomness:
     its record is the one it would have alone, up to rounding. Runs that have not come as far as others are
-    brought up to them first.
+    brought up to them first. At `until`, by `time.monotonic`, training stops, with all saved.
     """
     epochs = recipe.epochs if epochs is None else epochs
     if epochs < 1:
@@ -95,7 +96,7 @@ def train_seeds(
         with ExitStack() as locks:
             for folder in out.values():
                 locks.enter_context(made(folder))
-            return _train_seeds(material, out, epochs, pretrained)
+            return _train_seeds(material, out, epochs, pretrained, until)
     except RuntimeError as error:
         if "out of memory" not in str(error):  # CUDA's and that of MPS have no other class in common
             raise
@@ -104,7 +105,7 @@ def train_seeds(
 
 
 def _train_seeds(
-    material: Material, out: Mapping[int, Path], epochs: int, pretrained: Path | None
+    material: Material, out: Mapping[int, Path], epochs: int, pretrained: Path | None, until: float
 ) -> list[Run]:
     previous = {seed: _previous(folder, material, seed) for seed, folder in out.items()}
     below = None if all(previous.values()) else _below(material.recipe, pretrained, material.dataset)
@@ -114,7 +115,8 @@ def _train_seeds(
         reached = sorted({t.model.updates for t in behind})
         last_ones = [t for t in behind if t.model.updates == reached[0]]
         target = reached[1] if len(reached) > 1 else last_update
-        _train_until(last_ones, material, target, last_update)
+        if not _train_until(last_ones, material, target, last_update, until):
+            break
     return [Run(folder) for folder in out.values()]
 
 
@@ -305,8 +307,11 @@ def _below(recipe: Recipe, folder: Path | None, dataset: Dataset) -> Run | None:
     return run
 
 
-def _train_until(trainings: list[Training], material: Material, target: int, last_update: int) -> None:
-    """Train to `target`: a history row now and then, a checkpoint a minute and at the end.
+def _train_until(
+    trainings: list[Training], material: Material, target: int, last_update: int, until: float
+) -> bool:
+    """Train to `target`: a history row now and then, a checkpoint a minute and at the end. Return whether it
+    was reached, after one update at least, before the clock showed `until`.
 
     Raises KeyboardInterrupt, all saved, when asked to stop short of `last_update`.
     """
@@ -316,11 +321,12 @@ def _train_until(trainings: list[Training], material: Material, target: int, las
     leg = Leg(**where, from_update=first.updates, together=len(trainings))
     for t in trainings:
         t.record = dataclasses.replace(t.record, legs=(*t.record.legs, leg))
-    bar = tqdm(total=target, initial=first.updates, unit="update", smoothing=0.05, disable=None)
+    names = ", ".join(t.out.name for t in trainings[:2]) + (", ..." if len(trainings) > 2 else "")
     clock = saved = time.monotonic()
+    told = Progress(names, first.updates, target, material.per_epoch, clock, until)
     pause = 60.0
-    with _stop_requested() as stop, bar, tensor_float_32():
-        while first.updates < target and not stop():
+    with _stop_requested() as stop, told, tensor_float_32():
+        while first.updates < target and not stop() and (clock < until or first.updates == leg.from_update):
             n = min(at_once, per_row - first.updates % per_row, target - first.updates)
             reports = fit(material.train, n)
             now = time.monotonic()
@@ -329,11 +335,10 @@ def _train_until(trainings: list[Training], material: Material, target: int, las
             for t, means in zip(trainings, reports, strict=True):
                 t.add(means, n, now - clock)
             clock = now
-            bar.update(n)
-            bar.set_postfix({key: f"{mean:.3f}" for key, mean in [*means.items()][:2]}, refresh=False)
-            if first.updates % per_row == 0:
-                for t in trainings:
-                    t.end_row(material)
+            row_ends = first.updates % per_row == 0
+            for t in trainings if row_ends else ():
+                t.end_row(material)
+            told.step(n, means, trainings[0].rows[-1] if row_ends else None, now)
             if time.monotonic() - saved > pause:
                 begun = time.monotonic()
                 _save(trainings, material.per_epoch)
@@ -341,10 +346,12 @@ def _train_until(trainings: list[Training], material: Material, target: int, las
                 pause = max(60, 20 * (saved - begun))
         stopped = first.updates < last_update and stop()
         _save(trainings, material.per_epoch)
+    if stopped or first.updates < target:
+        done = f"{names}: stopped after {first.updates} of {last_update} updates"
+        print(f"{done}, the same command goes on from there", file=sys.stderr)
     if stopped:
-        done = f"stopped after {first.updates} of {last_update} updates"
-        print(f"{done}: the same command goes on from there", file=sys.stderr)
         raise KeyboardInterrupt
+    return first.updates == target
 
 
 def _save(trainings: list[Training], per_epoch: int) -> None:

@@ -1,0 +1,118 @@
+"""What one command is to train: a recipe, or several recipes and recorded runs one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gansrc import catalogue
+from gansrc.model import Recipe
+from gansrc.runs.run import Run
+from gansrc.runs.training import train_seeds
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe to be trained to a length, and the folder of each seed; all seeds are trained at once.
+
+    data: a data set other than the recipe's. pretrained: the run to start from, where the recipe asks for
+    one. recorded: the runs that are trained again.
+    """
+
+    recipe: Recipe
+    epochs: int
+    folders: dict[int, Path]
+    data: str | None = None
+    pretrained: Path | None = None
+    recorded: tuple[Run, ...] = ()
+
+    def train(self, device: str, until: float = math.inf) -> list[Run]:
+        """Train, or go on where the folders' runs have come to, as `train_seeds` does."""
+        for run in self.recorded:
+            run.dataset()  # is it here, and the same?
+        return train_seeds(
+            self.recipe, self.folders, epochs=self.epochs, device=device, data=self.data,
+            pretrained=self.pretrained, until=until,
+        )  # fmt: skip
+
+
+def plan(
+    words: Sequence[str],
+    out: Path,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    seeds: int | None = None,
+    data: str | None = None,
+    pretrained: Path | None = None,
+) -> list[Job]:
+    """The jobs of the words of a command, in their order.
+
+    A word is a recipe's name or the folder of a recorded run, which is trained again: the same recipe, seed,
+    data. `:N` after it is its length in epochs, else it is `epochs`, else the recipe's or the record's own.
+    One word's run goes into `out` (with `seeds`, into so many folders beside it), those of several words into
+    `out`/NAME each. Recorded runs that differ by their seed alone are one job, where seeds can be trained
+    together. A run that starts from another one starts from `pretrained`, or from that one's namesake in
+    `out`.
+
+    Raises ValueError or OSError for words that cannot be understood, or do not go together.
+    """
+    if len(words) == 1:
+        job = _job(words[0], out, epochs, seed, data, pretrained)
+        if seeds is None:
+            return [job]
+        if seeds < 1 or job.recorded:
+            fault = "go with a recipe's name" if job.recorded else "must be at least 1"
+            raise ValueError(f"--seeds {fault}, got {seeds if seeds < 1 else words[0]}")
+        folders = {n: out.with_name(f"{out.name}-seed-{n}") for n in range(seed, seed + seeds)}
+        return [dataclasses.replace(job, folders=folders)]
+    if seeds is not None:
+        raise ValueError(f"--seeds goes with one recipe, got {len(words)}: name recorded runs of these seeds")
+    jobs: list[Job] = []
+    for word in words:
+        job = _job(word, out / Path(_name(word)).resolve().name, epochs, seed, data, pretrained)
+        (folder,) = job.folders.values()
+        if any(folder in other.folders.values() for other in jobs):
+            raise ValueError(f"two runs would go into {folder}: train one of them by itself")
+        below = job.recipe.builds_on()
+        job = dataclasses.replace(job, pretrained=(pretrained or out / below) if below else None)
+        at = next((n for n, other in enumerate(jobs) if _go_together(other, job)), len(jobs))
+        if at < len(jobs):
+            folders, recorded = jobs[at].folders | job.folders, jobs[at].recorded + job.recorded
+            job = dataclasses.replace(job, folders=folders, recorded=recorded)
+        jobs[at : at + 1] = [job]
+    return jobs
+
+
+def _name(word: str) -> str:
+    """A word without its length."""
+    name, _, length = word.rpartition(":")
+    return name if length.isdecimal() and name else word
+
+
+def _job(
+    word: str, out: Path, epochs: int | None, seed: int, data: str | None, pretrained: Path | None
+) -> Job:
+    """The job of one word, into `out`."""
+    name = _name(word)
+    if name != word:
+        epochs = int(word.removeprefix(f"{name}:"))
+    if name in catalogue.RECIPES or not Path(name).is_dir():
+        recipe = catalogue.recipe(name)
+        return Job(recipe, recipe.epochs if epochs is None else epochs, {seed: out}, data, pretrained)
+    run = Run(Path(name))
+    record = run.record
+    if data:
+        raise ValueError(f"{name} is a recorded run, which has its own data: leave --data out")
+    length = record.epochs if epochs is None else epochs
+    return Job(run.recipe, length, {record.seed: out}, record.data.load, pretrained, (run,))
+
+
+def _go_together(one: Job, other: Job) -> bool:
+    """Whether two jobs are the same but for their seeds, and may be trained at once."""
+    same = (one.recipe, one.epochs, one.data) == (other.recipe, other.epochs, other.data)
+    apart = not one.folders.keys() & other.folders.keys()
+    return bool(same and apart and one.recipe.together and one.recorded and other.recorded)
