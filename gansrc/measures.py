@@ -1,15 +1,17 @@
 """Measures of samples beside the Parzen window: the nearest training examples (the rightmost columns of
-Figure 2), centroids to hold beside them, a net that reads images, the autocorrelation time of a chain."""
+Figure 2), whether samples are copies of them, what samples cover, whether a net can tell them from data;
+centroids to hold beside them, a net that reads images, the autocorrelation time of a chain."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import avg_pool2d, cross_entropy, normalize, unfold
 
 from gansrc.streams import batch_indices, drawing_from
 
@@ -35,6 +37,97 @@ def nearest(
     distance = torch.stack([(x - train[column]).norm(dim=1) for column in index.T], 1)
     order = distance.argsort(1)
     return distance.gather(1, order), index.gather(1, order)
+
+
+@torch.no_grad()
+def neighbour_ratio(
+    x: Float[Tensor, "m d"], train: Float[Tensor, "n d"], image_shape: Sequence[int]
+) -> Float[Tensor, " m"]:
+    """Distance from each image to the nearest training image, divided by that to the second nearest.
+
+    Near 0 for a copy; for an image that is like many, and like none in particular, near 1 (Lowe, 2004). All
+    are compared at half their size, each at the best of nine places a pixel apart, so that a copy remains one
+    under some noise, a blur or a shift. Raises ValueError if there is only one training image.
+    """
+    if len(train) < 2:
+        raise ValueError(f"two nearest images are wanted, the training set has {len(train)}: give more")
+    height, width = image_shape[-2:]
+
+    def window(images: Tensor, top: int, left: int) -> Tensor:
+        """All but two rows and columns of images, at half their size."""
+        pictures = images.unflatten(1, tuple(image_shape))
+        part = pictures[..., top : top + height - 2, left : left + width - 2]
+        return shrunk(part.flatten(1), (*image_shape[:-2], height - 2, width - 2), 2)
+
+    known = window(train, 1, 1)
+    centre = known.mean(0)
+    known -= centre
+    half_squares, ratios = known.square().sum(1) / 2, []
+    for part in x.split(256):
+        least = part.new_full((len(part), len(train)), math.inf)
+        for top, left in product(range(3), repeat=2):
+            moved = window(part, top, left) - centre
+            gap = torch.addmm(half_squares, moved, known.T, alpha=-1)
+            torch.minimum(least, gap.add_(moved.square().sum(1, keepdim=True) / 2), out=least)
+        first, second = least.topk(2, 1, False).values.clamp(min=0).sqrt().T
+        ratios.append(first / second.clamp(min=1e-12))
+    return torch.cat(ratios)
+
+
+def nearer(ratios: Float[Tensor, " m"], held_out: Float[Tensor, " n"]) -> tuple[float, float]:
+    """How much nearer to training images samples are than held-out images, by the `neighbour_ratio` of both.
+
+    First the most by which, below any value, the share of samples exceeds that of held-out images (the
+    one-sided Kolmogorov-Smirnov statistic): 0 for samples that are never nearer, almost 1 for copies. Then
+    the share of samples below the 1 % quantile of held-out images: .01 is usual, and more if even a few of
+    them are copies.
+    """
+    values = torch.cat([ratios, held_out]).sort().values
+    below = [torch.searchsorted(x.sort().values, values, right=True) / len(x) for x in (ratios, held_out)]
+    return (below[0] - below[1]).max().item(), (ratios < held_out.quantile(0.01)).float().mean().item()
+
+
+def share_from(
+    known: Float[Tensor, "n d"], others: Float[Tensor, "o d"], patterns: Float[Tensor, "p d"], side: int
+) -> float:
+    """The share of patterns whose strongest part has its best match in `known` rather than in `others`.
+
+    Patterns and images are square and cut into squares of `side` pixels, all of an image if that is its
+    side. The strongest part varies most; its best match, of those in the same place, has the largest
+    correlation with it, as it is or inverted. Patterns that know neither set, of one kind, match `known` as
+    often as it is large: n / (n + o). Patterns copied from it always do.
+    """
+    width = math.isqrt(patterns.shape[1])
+    squares = unfold(patterns.unflatten(1, (1, width, width)), side, stride=side)
+    strongest, found = squares.var(1).argmax(1), []
+    for place in strongest.unique().tolist():
+        top, left = (side * number for number in divmod(place, width // side))
+
+        def part(images: Tensor, top: int = top, left: int = left) -> Float[Tensor, "_ pixels"]:
+            """That square of images, brought to mean 0 and length 1."""
+            square = images.unflatten(1, (width, width))[:, top : top + side, left : left + side].flatten(1)
+            return normalize(square - square.mean(1, keepdim=True))
+
+        seen = part(patterns[strongest == place])
+        match = [(seen @ part(images).T).abs().amax(1) for images in (known, others)]
+        found.append(match[0] > match[1])
+    return torch.cat(found).float().mean().item()
+
+
+def shrunk(images: Float[Tensor, "n d"], image_shape: Sequence[int], factor: int) -> Float[Tensor, "n e"]:
+    """Images reduced in height and width: each new pixel is the mean of a square of factor x factor."""
+    pictures = images.unflatten(1, tuple(image_shape)).reshape(len(images), -1, *image_shape[-2:])
+    return avg_pool2d(pictures, factor).flatten(1)
+
+
+def covered(x: Float[Tensor, "m d"], by: Float[Tensor, "n d"], k: int = 3) -> float:
+    """The share of the points x that lie where the points `by` are: in a ball around one of these.
+
+    A ball reaches to the k-th neighbour of its own kind. Samples by real images is the precision of samples,
+    real images by samples their recall (Kynkaanniemi et al., 2019).
+    """
+    reach = torch.cdist(by, by).kthvalue(k + 1).values  # 0 is the point itself
+    return (torch.cdist(x, by) <= reach).any(1).float().mean().item()
 
 
 def centroids(
@@ -83,6 +176,28 @@ def judge(
         cross_entropy(net(images[chosen]), labels[chosen]).backward()
         adam.step()
     return net.eval().requires_grad_(False)
+
+
+def two_sample_accuracy(
+    a: Float[Tensor, "m d"],
+    b: Float[Tensor, "n d"],
+    image_shape: Sequence[int] = (28, 28),
+    updates: int = 500,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """How often a fresh net can tell images a from images b, and the standard error of that share.
+
+    The classifier two-sample test (Lopez-Paz and Oquab, 2017): a `judge` is trained on one half of the
+    images, as many of a as of b, and asked about the other. Where both are of one kind it is right in half of
+    the cases.
+    """
+    rng, half = torch.Generator().manual_seed(seed), min(len(a), len(b)) // 2
+    parts = [x[torch.randperm(len(x), generator=rng)[: 2 * half]] for x in (a, b)]
+    labels = torch.tensor([0, 1]).repeat_interleave(half)
+    net = judge(torch.cat([x[:half] for x in parts]), labels, image_shape, updates, seed)
+    right = net(torch.cat([x[half:] for x in parts])).argmax(1) == labels
+    share = right.double().mean().item()
+    return share, math.sqrt(share * (1 - share) / len(right))
 
 
 def autocorrelation_time(states: Float[Tensor, "*chains steps d"]) -> float:
