@@ -48,6 +48,9 @@ PAGE = """# Page
 
 See {eq}`eq-4`, {prf:ref}`prop-2`, {numref}`fig-3`; {result}`T3.worst_error:.2e` is {verdict}`T3`.
 
+```{figure-of} fig-3
+```
+
 :::{admonition} Verdict: {verdict}`T3`
 :class: verdict
 In short.
@@ -213,6 +216,17 @@ def test_a_chapter_can_be_downloaded_as_a_notebook(built: Book) -> None:
 def test_figures_of_a_chapter_reach_the_other_pages(built: Book) -> None:
     assert "1.25 × 10⁻¹⁶ is agrees ." in built.text("index")
     assert "agrees It holds." in built.text("claims")
+
+
+def test_a_figure_stands_on_another_page_too(book: Book) -> None:
+    assert "Figure 3 of the paper. From Chapter ." in book.text("index")
+    source = (book.folder / "_build/html/book/index.html").read_text(encoding="utf-8")
+    assert source.count('alt="Boxes"') == 1 and 'href="chapter.html#fig-3"' in source
+    book.write("book/chapter.md", CHAPTER.replace(":alt: Boxes", ":alt: Two boxes"))
+    assert book.build() == 0
+    assert 'alt="Two boxes"' in (book.folder / "_build/html/book/index.html").read_text(encoding="utf-8")
+    book.write("book/index.md", PAGE.replace("{figure-of} fig-3", "{figure-of} fig-9"))
+    assert book.build() != 0 and "no page has the figure 'fig-9'" in book.log
 
 
 def test_the_line_that_carries_figures_is_not_on_its_page(book: Book) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import math
+from collections.abc import Callable
+from itertools import combinations, pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from gansrc import claims
@@ -180,3 +186,111 @@ def test_the_book_has_a_row_for_every_claim_done_so_far() -> None:
     theory = {"A1", "T1", "T2", "T3", "T4", "T5", "T6"}
     assert {"I1", "N1", "N2", "N3", "F1", "E1", "P1", "X1", "F2", "F3"} | theory <= set(pages)
     assert [page for page in pages.values() if not (BOOK / f"{page}.md").exists()] == []
+
+
+@pytest.fixture(scope="module")
+def judged() -> Callable[..., str]:
+    """The verdict of a row of the book on figures."""
+    pytest.importorskip("yaml")
+    rows = {row.id: row for row in claims.read_claims(BOOK / "claims.yml")}
+    return lambda claim, **figures: claims.verdict(rows[claim], figures).title
+
+
+PUBLISHED = {
+    "X1": (225, 2), "X1-dbn": (138, 2), "X1-cae": (121, 1.6), "X1-gsn": (214, 1.1),
+    "X1-vae": (325, 2), "X1-gmmn": (147, 2), "X1-gmmn-ae": (282, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", PUBLISHED)
+def test_X1_one_yardstick_for_all_rows(judged: Callable[..., str], claim: str) -> None:
+    published, their_error = PUBLISHED[claim]
+
+    def say(mean: float, test: float = 2.0, other: float = 0.5, share: float = 1.0) -> str:
+        figures: dict[str, Any] = {"mean": mean, "length": round(100 * share), "full": 100, "share": share}
+        if claim == "X1":
+            figures |= {"standard_error": test, "spread": other, "recipe": "mnist", "trend": 0.4}
+            figures |= {"average": 1.0, "average_error": 1.0, "real": 243.0}
+        else:
+            figures |= {"error": test, "redraw": other, "unbalance": 0.1}
+        return judged(claim, **figures).replace(", with a restriction", "")
+
+    two_errors = 2 * math.hypot(2.0, 0.5, their_error)
+    for side in (-1, 1):
+        assert say(published + side * 0.99 * two_errors) == "agrees"
+        assert say(published + side * 1.01 * two_errors) == "does not agree"
+        assert say(published + side * 15, other=10.0) == "agrees"  # one chain, which may walk elsewhere
+        for off in (0, 1, 40):  # a short run is not compared, whether below, at or above the figure
+            assert say(published + side * off, share=0.05).startswith("not comparable: 5")
+    assert say(0.9 * published) == "does not agree"
+
+
+def test_X1_other_faces_are_not_compared_with_the_papers(judged: Callable[..., str]) -> None:
+    assert judged("X1-faces", mean=2057.0, error=20.0, tfd=False) == "not comparable: other faces"
+    assert judged("X1-faces", mean=2100.0, error=20.0, tfd=True) == "agrees"
+    assert judged("X1-faces", mean=1439.0, error=20.0, tfd=True) == "does not agree"
+
+
+def page_cells(name: str) -> list[str]:
+    """The code of a chapter, cell by cell."""
+    jupytext = pytest.importorskip("jupytext")
+    cells = jupytext.read(BOOK / f"05-experiments/{name}.md")["cells"]
+    return [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.fixture(scope="module")
+def order_of(judged: Callable[..., str]) -> Callable[..., str]:
+    """The verdict on the order of Table 1, by the page's own lines, of four rows with given mean scores."""
+    cells = page_cells("table-1")
+    (leads,), (order,) = ([c for c in cells if part in c] for part in ("def lead(", 'evidence("X1-order",'))
+    defined = ast.unparse([node for node in ast.parse(leads).body if isinstance(node, ast.FunctionDef)])
+
+    def verdict(*means: float, redraw: float = 0.5, share: float = 1.0) -> str:
+        rng, names = np.random.default_rng(0), ["mnist", "gsn-mnist", "dbn-mnist", "cae-mnist"]
+        images = rng.normal(0, 200, 10_000)  # hard and easy ones, alike for all rows
+        values = {n: mean + images + rng.normal(0, 50, 10_000) for n, mean in zip(names, means, strict=True)}
+        every = {
+            name: SimpleNamespace(log_likelihood={"original": x}, score=lambda x=x: (x.mean(), 2.0))
+            for name, x in values.items()
+        }
+        handed: dict[str, Any] = {}
+        known = {
+            "np": np, "every": every, "runs": every, "redraw": dict.fromkeys(names, redraw),
+            "share": dict.fromkeys(names, 1.0) | {"gsn-mnist": share},
+            "rows": {name: (name,) for name in names}, "pairwise": pairwise, "combinations": combinations,
+            "evidence": lambda claim, **figures: handed.update(figures),
+        }  # fmt: skip
+        exec(defined + "\n" + order, known)
+        return judged("X1-order", **handed)
+
+    return verdict
+
+
+def test_X1_order_is_judged_by_errors_of_differences_and_lengths(order_of: Callable[..., str]) -> None:
+    assert order_of(225, 214, 138, 121) == "agrees"
+    assert order_of(225, 221, 138, 121) == "agrees"  # 4 nats, sure as the images are the same
+    assert order_of(199, 192, 227, 129) == "does not agree"
+    assert order_of(121, 138, 214, 225) == "does not agree"
+    assert order_of(200, 200, 138, 121).startswith("not comparable: one row at 100% of its length, two rows")
+    assert order_of(225, 221, 138, 121, redraw=10).startswith("not comparable")  # by samples of few chains
+    assert order_of(225, 214, 138, 121, share=0.05).startswith("not comparable: one row at 5% of its length")
+    assert order_of(199, 260, 138, 121, share=0.05).startswith("not comparable")  # who is short may yet fall
+    assert order_of(199, 260, 138, 121) == "does not agree"
+    assert order_of(199, 192, 227, 129, share=0.05) == "does not agree"  # two rows of full length suffice
+
+
+def test_X1_order_on_faces_asks_for_more_errors_and_full_lengths(judged: Callable[..., str]) -> None:
+    def say(ahead: float, most_reversed: float, share: float = 1.0) -> str:
+        figures = {"here": "", "ahead": ahead, "reversed": most_reversed, "share": share}
+        return judged("X1-order-faces", **figures).split(":")[0]
+
+    assert say(2.9, -2.9) == "agrees"
+    assert say(2.5, -2.5) == say(-2.5, 2.5) == say(0.0, 0.0) == say(9.0, -9.0, 0.1) == "not comparable"
+    assert say(-9.0, 9.0) == say(-9.0, 9.0, 0.1) == "does not agree"
+
+
+def test_I2_wrong_costs_of_a_sample_fail(judged: Callable[..., str]) -> None:
+    honest = {"gan": 1.0, "gan_time": 0.99, "training": 1.0, "models": 3, "least": 155.0, "walkbacks": 4}
+    assert judged("I2", **honest) == "agrees"
+    for wrong in ({"gan": 2.0}, {"gan_time": 1.4}, {"training": 4.0}, {"least": 1.05}):
+        assert judged("I2", **(honest | wrong)) == "does not agree"
