@@ -294,3 +294,10 @@ def test_I2_wrong_costs_of_a_sample_fail(judged: Callable[..., str]) -> None:
     assert judged("I2", **honest) == "agrees"
     for wrong in ({"gan": 2.0}, {"gan_time": 1.4}, {"training": 4.0}, {"least": 1.05}):
         assert judged("I2", **(honest | wrong)) == "does not agree"
+
+
+def test_R7_a_chain_that_goes_elsewhere_or_forgets_at_once_fails(judged: Callable[..., str]) -> None:
+    honest = {"states": 5, "off": 9e-9, "time": 155.0, "unbalance": 0.44, "length": 50, "full": 1000}
+    assert judged("R7", **honest) == "agrees"
+    for wrong in ({"off": 0.1}, {"time": 1.0}, {"time": 9.0}):
+        assert judged("R7", **(honest | wrong)) == "does not agree"

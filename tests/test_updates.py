@@ -140,13 +140,13 @@ def test_R7_the_chain_of_a_stack_walks_along_the_top_jacobian(images):
 
 @pytest.mark.parametrize("annealing", [0, 1, 4])
 def test_R3_the_chain_of_a_belief_net_draws_at_the_top_and_passes_means_down(images, annealing):
-    settings = {"hidden": (6, 5, 4), "batch_size": 8, "annealing": annealing, **CHAIN}
+    settings = {"hidden": (6, 5, 20), "batch_size": 8, "annealing": annealing, **CHAIN}
     model = recipe("dbn-mnist", **settings).start(of(images), 0)
     randomise(model)
     own, rng = copies(model), torch.Generator().manual_seed(5)
     h = up(up(up(model.starts, own, 0), own, 1), own, 2)
     if annealing:
-        h = logistic(own["layers.2.hidden_bias"]).expand(3, 4)
+        h = logistic(own["layers.2.hidden_bias"]).expand(3, 20)
     h = torch.bernoulli(h, generator=rng)
     shares = {0: [1.0] * 10, 1: [1.0] * 10, 4: [0.25, 0.5, 0.75] + [1.0] * 7}[annealing]
     for share, x in zip(shares, model.samples(30, torch.Generator().manual_seed(5)).split(3), strict=True):
