@@ -43,5 +43,6 @@ def latest(name: str, folder: Path = RESULTS) -> list[Line]:
 
 def heading(one: Line) -> str:
     """A line's machine, versions and date, in words."""
-    cores = f"{one['cores']} cores, {one['threads']} threads"
-    return f"{one['machine']}, {cores}, torch {one['torch']}, {one['date'][:10]}, commit {one['commit'][:7]}"
+    threads = "1 thread" if one["threads"] == 1 else f"{one['threads']} threads"
+    where = f"{one['machine']}, {one['cores']} cores, {threads}, torch {one['torch']}"
+    return f"{where}, {one['date'][:10]}, commit {one['commit'][:7]}"

@@ -28,6 +28,7 @@ def text() -> str:
         "# Results",
         "The last line of each machine; all lines are in the `.jsonl` files beside this page.",
     ]
+    parts += ["## How fast is a product?", *map(products, lines.latest("products"))]
     parts += ["## What does an update cost?", *map(training, lines.latest("training"))]
     parts += ["## How long does a training take?", records(RUNS)]
     parts += ["## What does a log-likelihood cost?", *map(parzen, lines.latest("parzen"))]
@@ -40,6 +41,14 @@ def table(head: str, rows: list[list[str]]) -> str:
     rule = ["--:" if name.endswith(":") else "---" for name in names]
     body = [[name.removesuffix(":") for name in names], rule, *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in body)
+
+
+def products(line: lines.Line) -> str:
+    """A measurement of `products.py`."""
+    libraries = list(next(iter(line["gflops"].values())))
+    rows = [[size, *(f"{found[name]:.0f}" for name in libraries)] for size, found in line["gflops"].items()]
+    head = " | ".join(["rows x inner x columns, GFLOP/s", *(f"{name}:" for name in libraries)])
+    return f"**{lines.heading(line)}**\n\n{table(head, rows)}"
 
 
 def unit(line: lines.Line) -> str:

@@ -1,10 +1,12 @@
 """The unit of the benchmarks: the fastest product of two float32 matrices that this machine is known to do.
 
-`python benchmarks/products.py` prints what each library does. JAX is asked where it is installed.
+`python benchmarks/products.py` prints what each library does; `--record` also adds a line to
+benchmarks/results. JAX is asked where it is installed.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from collections.abc import Callable
@@ -50,6 +52,11 @@ def by_onednn(x: Tensor, w: Tensor) -> Work:
     return lambda: torch.nn.functional.linear(ours, theirs)
 
 
+def by_onednn_and_back(x: Tensor, w: Tensor) -> Work:
+    """oneDNN on torch's ordinary tensors: into its layout and back."""
+    return lambda: torch.nn.functional.linear(x.to_mkldnn(), w.to_mkldnn()).to_dense()
+
+
 def by_numpy(x: Tensor, w: Tensor) -> Work:
     """NumPy, into memory that is there."""
     a, b, out = x.numpy(), w.numpy(), np.empty((len(x), len(w)), np.float32)
@@ -80,7 +87,7 @@ def fastest(size: tuple[int, int, int], device: str = "cpu", rounds: int = 5) ->
     if device == "cpu":
         makers |= {"NumPy": by_numpy}
         if torch.backends.mkldnn.is_available():
-            makers |= {"oneDNN": by_onednn}
+            makers |= {"oneDNN": by_onednn, "oneDNN and back": by_onednn_and_back}
         if has_jax():
             makers |= {"JAX": by_jax}
     work = {name: make(x, w) for name, make in makers.items()}
@@ -108,9 +115,19 @@ def now(device: str = "cpu") -> float:
 
 
 def main() -> None:
-    for name, size in (("an update", UPDATE), ("Parzen", PARZEN)):
-        said = ", ".join(f"{library} {gflops:.0f}" for library, gflops in fastest(size).all.items())
-        print(f"{name}, {size[0]} x {size[1]} x {size[2]}, GFLOP/s: {said}")
+    import lines
+    import page
+
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments.add_argument("--record", action="store_true", help="add a line to results/products.jsonl")
+    given = arguments.parse_args()
+    sizes = {" x ".join(map(str, size)): fastest(size, given.device) for size in (UPDATE, PARZEN)}
+    new = lines.line(torch.device(given.device), gflops={size: found.all for size, found in sizes.items()})
+    print(page.products(new))
+    if given.record:
+        lines.add("products", new)
+        page.write()
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_every_library_does_the_same_product(tool):
     products = tool("products")
     x, w = torch.rand(5, 7), torch.rand(4, 7)
     truth = x.double().numpy() @ w.double().numpy().T
-    makers = [products.by_torch, products.by_numpy, products.by_onednn]
+    makers = [products.by_torch, products.by_numpy, products.by_onednn, products.by_onednn_and_back]
     for make in makers + [products.by_jax] * products.has_jax():
         found = make(x, w)()
         dense = found.to_dense() if isinstance(found, torch.Tensor) and found.is_mkldnn else found
