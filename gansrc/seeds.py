@@ -92,6 +92,8 @@ def stack(nets: Sequence[Net], rngs: list[torch.Generator]) -> Net:
             raise ValueError(
                 f"nets with a {type(layer).__name__} layer cannot be trained together: one at a time"
             )
+        if isinstance(layer, nn.Flatten) and layer.start_dim >= 0:  # it would flatten the seeds, too
+            raise ValueError(f"Flatten({layer.start_dim}) counts from the first axis: use a negative one")
     if len({tuple(p.shape for p in net.parameters()) for net in nets}) > 1:
         raise ValueError("nets of different shapes cannot be trained together: one at a time")
     together = copy.deepcopy(nets[0])

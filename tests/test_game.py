@@ -430,6 +430,8 @@ def test_games_that_do_not_fit_together_are_refused():
         stack([Linear(3, 2), Linear(3, 4)], [])
     with pytest.raises(ValueError, match="a Linear layer cannot be trained together: one at a time"):
         Games([new_game(0), new_game(1)])
+    with pytest.raises(ValueError, match=r"^Flatten\(0\) counts from the first axis: use a negative one$"):
+        stack([nn.Flatten(0)] * 2, [])
 
 
 @pytest.mark.parametrize("kind", [Normal, Uniform])
