@@ -225,6 +225,20 @@ def test_X1_one_yardstick_for_all_rows(judged: Callable[..., str], claim: str) -
     assert say(0.9 * published) == "does not agree"
 
 
+@pytest.mark.parametrize(("claim", "weights"), [("E3", 126_788_673), ("E4", 77_279_145)])
+def test_E_a_short_run_that_lacks_variety_is_not_compared(
+    judged: Callable[..., str], claim: str, weights: int
+) -> None:
+    figures = {"weights": weights, "mean": 9.0, "error": 0.1, "grey": 0.0, "real": 90.0, "recall_real": 0.8}
+
+    def say(recall: float, updates: int) -> str:
+        return judged(claim, **figures, recall=recall, updates=updates, length=10_000)
+
+    assert say(0.2, 6_400) == "not comparable: 6,400 of 10,000 updates"
+    assert say(0.2, 10_000) == "does not agree"
+    assert say(0.7, 6_400) == "agrees, with a restriction"
+
+
 def test_X1_other_faces_are_not_compared_with_the_papers(judged: Callable[..., str]) -> None:
     assert judged("X1-faces", mean=2057.0, error=20.0, tfd=False) == "not comparable: other faces"
     assert judged("X1-faces", mean=2100.0, error=20.0, tfd=True) == "agrees"
