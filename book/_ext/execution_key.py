@@ -5,7 +5,7 @@ each chapter it keeps the key of that (`chapter_inputs`): where the key has chan
 cache, is read again and runs again.
 
 Pages are read one after the other. So that chapters do not run one after the other as well, those that are
-not in the cache run before, two at a time, each on half of the cores.
+not in the cache run before, two at a time, each on half of the cores. Pages are written two at a time, too.
 """
 
 from __future__ import annotations
@@ -121,10 +121,17 @@ def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
             del os.environ["OMP_NUM_THREADS"]
 
 
+def write_in_parallel(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Let Sphinx write pages by two processes; a third, its own, resolves them meanwhile."""
+    app.parallel = 3
+    return []
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect the steps in Sphinx's order: at the start, before pages are read, after each."""
+    """Connect the steps in Sphinx's order: at the start, before pages are read, after each, after all."""
     app.connect("config-inited", prepare)
     app.connect("env-get-outdated", outdated)
     app.connect("env-before-read-docs", run_ahead)
     app.connect("doctree-read", note_key)
+    app.connect("env-updated", write_in_parallel)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
