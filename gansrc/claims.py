@@ -175,10 +175,12 @@ def verdict(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
         return Verdict("not computed in this build", "", "No chapter hands over a figure for it.")
     if "left_out" in figures:
         return Verdict("left out of this build", "", f"{figures['left_out']}.")
+    comparable = not claim.needs or evaluate(claim.needs, figures)
+    holds = comparable and evaluate(claim.rule, figures)
     shown = _filled(claim.shown, figures)
-    if claim.needs and not evaluate(claim.needs, figures):
+    if not comparable:
         return Verdict("not comparable", shown, "", _filled(claim.lacks, figures))
-    if not evaluate(claim.rule, figures):
+    if not holds:
         return Verdict("does not agree", shown, claim.fails)
     return Verdict("agrees, with a restriction" if claim.restriction else "agrees", shown, claim.holds)
 
