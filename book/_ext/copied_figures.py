@@ -1,10 +1,10 @@
-"""A figure of one page on another: the picture and its caption, as the last build drew them. In MyST:
+"""A figure once more, further up or on another page: the picture and its caption. In MyST:
 
     ```{figure-of} fig-answer
     ```
 
-The copy links to the page that has the figure, and is written again whenever that page has been read. A name
-that no page has is a warning.
+The copy links to the page that has the figure, if it is another one, and is written again whenever pages have
+been read. A name that no page has is a warning.
 """
 
 from __future__ import annotations
@@ -58,10 +58,12 @@ class Fill(SphinxPostTransform):
                 continue
             copy = figure.deepcopy()
             copy["ids"], copy["names"] = [f"copy-of-{anchor}"], []
-            title = nodes.Text(self.env.titles[page].astext())
-            source = make_refnode(self.app.builder, self.env.docname, page, anchor, title)
-            for caption in copy.findall(nodes.caption):
-                caption += [nodes.Text(" From "), source, nodes.Text(".")]
+            copy["classes"].append("copied")
+            if page != self.env.docname:
+                title = nodes.Text(self.env.titles[page].astext())
+                source = make_refnode(self.app.builder, self.env.docname, page, anchor, title)
+                for caption in copy.findall(nodes.caption):
+                    caption += [nodes.Text(" From "), source, nodes.Text(".")]
             place.replace_self(copy)
 
 
