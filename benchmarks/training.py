@@ -102,9 +102,12 @@ def as_people_write(net: nn.Sequential) -> nn.Sequential:
 
 
 def compiled(recipe: GANRecipe, train: Tensor, device: str) -> Callable[[int], None]:
-    """Our update through torch.compile; on a CUDA device what comes out of it is captured in the graph."""
+    """Our update with both nets through torch.compile; on a CUDA device what comes out of it is captured in
+    the graph. (The update as a whole is compiled anew at every call.)"""
+    torch._functorch.config.donated_buffer = False  # two gradients are taken of one way forward
     game = game_of(recipe, train, 0, device)
-    game.update = torch.compile(game.update)  # type: ignore[method-assign]
+    game.generator.compile()
+    game.discriminator.compile()
     return lambda n: game.play(train, n)
 
 
