@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from gansrc import plane
+
 MNIST_SHA256 = {
     "train images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
     "test images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
@@ -54,11 +56,11 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images in [0, 1] as rows: train (n, d), valid (v, d), test (t, d), float32 on the CPU.
+    """Images in [0, 1] as rows, or points: train (n, d), valid (v, d), test (t, d), float32 on the CPU.
 
-    load: the name or path that `load` takes for this set. image_shape: what a row is as an image, such as
-    (28, 28) or, in colour, (3, 32, 32). complete: False for a stand-in, whose figures must not be compared
-    with published ones. folds: pairs of validation and test images, where a set has more than the one.
+    load: the name or path that `load` takes. image_shape: what a row is as an image, (28, 28) or, in colour,
+    (3, 32, 32); (2,) for points. complete: False for a stand-in, whose figures must not be compared with
+    published ones. folds: pairs of validation and test images, where a set has more than the one.
     pixels_sha256: checksums of the set's own arrays of bytes. sha256: of the training images as float32.
     labels: of MNIST, which digit each image shows, by part: "train", "valid", "test".
     """
@@ -87,6 +89,12 @@ class Dataset:
         return _sha256(self.train.numpy())
 
 
+def wink() -> Dataset:
+    """Points of the density of `gansrc.plane`: 10,000 to train on, 1,000 for validation, 2,000 to test."""
+    train, valid, test = plane.draw(13_000, torch.Generator().manual_seed(0)).split([10_000, 1_000, 2_000])
+    return Dataset("wink", "a density of three parts, drawn", train, valid, test, (2,), True, "wink")
+
+
 def of(train: Float[Tensor, "n d"], image_shape: tuple[int, ...] = ()) -> Dataset:
     """Rows in memory as a data set to train on, with nothing held out; a row is an image of that shape, if
     given."""
@@ -102,13 +110,13 @@ def root() -> Path:
 
 
 def load(name: str) -> Dataset:
-    """The data set of that name: "mnist", "faces" ("tfd" or else "lfw"), "cifar10", or an .npz of your own.
+    """The data set of that name: "mnist", "faces" ("tfd" or else "lfw"), "cifar10", "wink", or your own .npz.
 
     Raises ValueError or OSError, one line that names the file and the cure.
     """
     if name.endswith(".npz"):
         return arrays(Path(name))
-    named = {"mnist": mnist, "faces": faces, "tfd": tfd, "lfw": lfw, "cifar10": cifar10}
+    named = {"mnist": mnist, "faces": faces, "tfd": tfd, "lfw": lfw, "cifar10": cifar10, "wink": wink}
     if name not in named:
         raise ValueError(f"unknown data set {name!r}: give {', '.join(named)} or the path of an .npz file")
     return named[name]()
@@ -286,18 +294,17 @@ def cifar10() -> Dataset:
     uint8, n x 32 x 32 x 3), or downloaded there by torchvision; checked against the original's checksums.
     Raises ValueError or OSError.
     """
-    file = root() / CIFAR10_FILE
-    cure = "delete it and run again to download the set afresh"
+    file, cure = root() / CIFAR10_FILE, "delete it and run again to download the set afresh"
     parts = _read(file, ("x_train", "x_test"), cure) if file.exists() else _torchvision_cifar10()
     for part, sha256 in CIFAR10_SHA256.items():
         if _sha256(parts[part]) != sha256:
             given = f"{parts[part].shape}, {parts[part].dtype}"
             raise ValueError(f"{part} of {file} ({given}) is not the original's (checksum): {cure}")
     train, test = (_rows(parts[part]) for part in ("x_train", "x_test"))
-    source, shape = "CIFAR-10 (Krizhevsky)", (3, 32, 32)
     return Dataset(
-        "cifar10", source, train[:40000], train[40000:], test, shape, True, "cifar10", (), CIFAR10_SHA256
-    )
+        "cifar10", "CIFAR-10 (Krizhevsky)", train[:40000], train[40000:], test, (3, 32, 32), True, "cifar10",
+        (), CIFAR10_SHA256,
+    )  # fmt: skip
 
 
 def _torchvision_cifar10() -> dict[str, np.ndarray]:
@@ -366,8 +373,8 @@ def arrays(path: Path) -> Dataset:
     elif x.dim() == 4 and x.shape[-1] == 1:
         parts = {key: x.squeeze(-1) for key, x in parts.items()}
     train, valid, test = (parts[key].flatten(1) for key in ("x_train", "x_valid", "x_test"))
-    shape = tuple(parts["x_train"].shape[1:])
-    return Dataset(path.stem, str(path), train, valid, test, shape, True, str(path))
+    image, name = tuple(parts["x_train"].shape[1:]), str(path)
+    return Dataset(path.stem, name, train, valid, test, image, True, name)
 
 
 def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:

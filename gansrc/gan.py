@@ -175,8 +175,7 @@ class GANRecipe(Recipe):
 
     def sigmas(self) -> dict[str, tuple[float, ...]]:
         """The sigma grids; images of normalised contrast have a fine one of their own."""
-        fine = parzen.CONTRAST_SIGMAS if self.contrast else parzen.FINE_SIGMAS
-        return {"original": parzen.SIGMAS, "fine": fine}
+        return super().sigmas() | ({"fine": parzen.CONTRAST_SIGMAS} if self.contrast else {})
 
     def byte_range(self, samples: Float[Tensor, "n d"]) -> tuple[float, float]:
         """0 and 1, or, where contrast was normalised, the samples' own extremes."""

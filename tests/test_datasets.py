@@ -520,6 +520,6 @@ def test_missing_truncated_and_unknown_files(tmp_path):
     with pytest.raises(ValueError, match="mine.npz cannot be read"):
         datasets.load(str(file))
     with pytest.raises(
-        ValueError, match=r"unknown data set 'cifar': give mnist, faces, tfd, lfw, cifar10 or the path"
+        ValueError, match=r"unknown data set 'cifar': give mnist, faces, tfd, lfw, cifar10, wink or the path"
     ):
         datasets.load("cifar")

@@ -14,8 +14,9 @@ import gansrc
 HOME = Path(gansrc.__file__).parent
 LAYERS = (
     {"streams"},
-    {"theory", "parzen", "measures", "datasets", "mosaics", "networks", "devices"},
-    {"claims", "figures"},
+    {"theory", "parzen", "measures", "mosaics", "networks", "devices"},
+    {"claims", "figures", "plane"},
+    {"datasets"},
     {"game", "film", "model"},
     {"seeds", "models.base"},
     {"gan"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - {"models.base"},

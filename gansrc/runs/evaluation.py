@@ -30,12 +30,16 @@ def evaluate(folder: Path, keep: int | None = None) -> Evaluation:
 
     A model that is too large to be kept, or no GAN, leaves the first `keep` of its samples, and a walk or a
     film, in the record; all do where `keep` is given. Then the samples are scored as the bytes that are kept.
+    A model of points, which are no images, stays as it is; ValueError if `keep` is given.
     """
     dataset = Run(folder).dataset()
+    images_of = len(dataset.image_shape) > 1
+    if keep is not None and not images_of:
+        raise ValueError(f"{folder} is a run on points, which are not kept as images: leave --keep out")
     with held(folder):
         run, images, files = Run(folder), dict[str, Any](), dict[str, bytes]()
         large = run.can_draw() and run.weights_file().stat().st_size > LARGEST_FILE
-        if run.can_draw() and (run.recipe.leaves_samples or large or keep is not None):
+        if run.can_draw() and images_of and (run.recipe.leaves_samples or large or keep is not None):
             drawn, images, files = _as_bytes(run, parzen.N_SAMPLES if keep is None else keep)
         else:
             drawn = {w: run.samples(parzen.N_SAMPLES, weights=w) for w in run.recipe.weights}
