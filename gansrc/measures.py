@@ -178,6 +178,17 @@ def judge(
     return net.eval().requires_grad_(False)
 
 
+def class_shares(judge: nn.Module, images: Float[Tensor, "n d"]) -> Float[Tensor, " classes"]:
+    """The share of each class among images, as a `judge` reads them."""
+    logits = judge(images)
+    return logits.argmax(1).bincount(minlength=logits.shape[1]) / len(images)
+
+
+def total_variation(p: Float[Tensor, "*shape"], q: Float[Tensor, "*shape"]) -> float:
+    """How far two distributions are apart, from 0 to 1: the most by which any event's probability differs."""
+    return (p - q).abs().sum().item() / 2
+
+
 def two_sample_accuracy(
     a: Float[Tensor, "m d"],
     b: Float[Tensor, "n d"],

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from gansrc import theory
+from gansrc import measures, theory
 
 
 @dataclass(frozen=True)
@@ -127,4 +127,4 @@ def truth() -> Float64[Tensor, "y x"]:
 def distances(model: Float64[Tensor, "y x"]) -> tuple[float, float]:
     """How far a model is from the data: total variation, and KL(p_data || p_model) in nats, over squares."""
     data = truth()
-    return (data - model).abs().sum().item() / 2, theory.kl(data.flatten(), model.flatten()).item()
+    return measures.total_variation(data, model), theory.kl(data.flatten(), model.flatten()).item()

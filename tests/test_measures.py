@@ -8,7 +8,14 @@ import pytest
 import torch
 from scipy.spatial import KDTree
 
-from gansrc.measures import autocorrelation_time, centroids, judge, nearest
+from gansrc.measures import (
+    autocorrelation_time,
+    centroids,
+    class_shares,
+    judge,
+    nearest,
+    total_variation,
+)  # fmt: skip
 
 
 def test_F2_nearest_rows_and_their_distances():
@@ -82,3 +89,14 @@ def test_I2_many_short_chains_show_the_time_of_a_long_one():
 def test_I2_chains_that_keep_each_to_its_place_show_no_time_but_their_length():
     places = torch.arange(8.0)[:, None, None] + 0.01 * torch.randn(8, 10, 1)
     assert autocorrelation_time(places) == pytest.approx(2 * 10 - 1, rel=0.01)
+
+
+def test_shares_of_classes_and_how_far_they_are_apart():
+    images = torch.eye(4)[[0, 0, 1, 3, 3, 3]]
+    shares = class_shares(torch.nn.Identity(), images)
+    np.testing.assert_allclose(shares, np.array([2, 1, 0, 3]) / 6, atol=1e-7)
+    uniform = torch.full((4,), 0.25)
+    events = [sum(shares[i] - uniform[i] for i in range(4) if number >> i & 1) for number in range(16)]
+    assert total_variation(shares, uniform) == pytest.approx(max(events).item())
+    assert total_variation(shares, shares) == 0
+    assert total_variation(torch.eye(4)[0], torch.eye(4)[2]) == 1
