@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -56,14 +57,14 @@ def denoising(
     return (score(log_density, x + std * noise) + noise / std).square().sum(1) / 2
 
 
-def contrast(data: Float[Tensor, " n"], noise: Float[Tensor, " v"], noises: float = 1.0) -> Float[Tensor, ""]:
+def contrast(data: Float[Tensor, " n"], noise: Float[Tensor, " v"], noises: int = 1) -> Float[Tensor, ""]:
     """What noise-contrastive estimation brings up, nats for each point of the data: the log-likelihood of
     telling data from `noises` times as many points of noise (Gutmann & Hyvarinen, 2012).
 
     data, noise: log(p_model / p_noise) at points of either. D, p_model / (p_model + noises p_noise), is a
     ratio of two densities that are both at hand. For noises = 1 it is V of eq. (1).
     """
-    shift = torch.as_tensor(noises).log().to(data)
+    shift = math.log(noises)
     return logsigmoid(data - shift).mean() + noises * logsigmoid(shift - noise).mean()
 
 
