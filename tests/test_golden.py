@@ -53,6 +53,9 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
         },
     ),
     "diffusion-mnist": (100, {"hidden": 16, "blocks": 2, "steps": 6}),
+    "score-wink": (2, {"hidden": (12, 8), "chains": 20, "burn_in": 4, "thin": 2}),
+    "denoising-wink": (2, {"hidden": (12, 8), "chains": 20, "burn_in": 4, "thin": 2}),
+    "nce-wink": (2, {"hidden": (12, 8), "chains": 20, "burn_in": 4, "thin": 2}),
 }  # fmt: skip
 """By recipe: numbers an image and changed values. Every stage of a model has its turn in the 20 updates.
 

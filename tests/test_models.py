@@ -20,6 +20,7 @@ from gansrc.catalogue import MODELS, RECIPES
 from gansrc.cli import main
 from gansrc.datasets import of
 from gansrc.measures import autocorrelation_time, centroids
+from gansrc.model import Density
 from gansrc.models import base
 from gansrc.models.base import ChainRecipe, MinibatchModel, MinibatchRecipe
 from gansrc.models.cae import ContractiveLayer
@@ -41,15 +42,22 @@ SMALL = {
         "code_layers": (8, 3), "layer_updates": 3, "tune_updates": 4, "code_batch": 10, "rates": (0.1, 0.9),
     },
     "diffusion": {"hidden": 16, "blocks": 2, "steps": 6, "batch_size": 10},
+    **dict.fromkeys(
+        ("score", "denoising", "nce"),
+        {"hidden": (9, 7), "batch_size": 10, "epoch_updates": 6, "chains": 8, "burn_in": 3, "thin": 2},
+    ),
 }  # fmt: skip
 
 
-DRAWS_NOTHING = {"cae"}
+POINTS = {"score", "denoising", "nce"}
+"""Models of points, which no sample of theirs need keep between 0 and 1."""
+DRAWS_NOTHING = {"cae", "score"}
 """Whose updates are the same, given weights and minibatch, whatever the seed."""
 
 
 def small(kind: str, **changes: object) -> MinibatchRecipe:
-    return dataclasses.replace(RECIPES[f"{kind}-mnist"], **({"preview": 30} | SMALL[kind] | changes))
+    name = f"{kind}-wink" if kind in POINTS else f"{kind}-mnist"
+    return dataclasses.replace(RECIPES[name], **({"preview": 30} | SMALL[kind] | changes))
 
 
 def flat(model: MinibatchModel) -> dict[str, Tensor]:
@@ -94,12 +102,12 @@ def test_samples_are_as_many_as_asked_and_depend_on_their_seed_alone(kind, image
     model.fit(images, 20)
     before = torch.get_rng_state()
     a, b, c = (model.samples(25, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
-    assert a.shape == (25, 12) and a.min() >= 0 and a.max() <= 1
+    assert a.shape == (25, 12) and (kind in POINTS or (a.min() >= 0 and a.max() <= 1))
     assert torch.equal(a, b) and not torch.equal(a, c)
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("kind", sorted(SMALL.keys() - POINTS))
 def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "x.npz", x_train=rng.random((60, 4, 4)), x_test=rng.random((20, 4, 4)))
@@ -128,6 +136,21 @@ def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path,
     capsys.readouterr()
     assert main([*train[:4], "--seeds", "2"]) == 2
     assert "trains one seed at a time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", sorted(POINTS))
+def test_a_model_of_points_from_the_command_line_to_a_score(kind, tmp_path, monkeypatch):
+    name, out = f"{kind}-wink", str(tmp_path / "run")
+    monkeypatch.setattr(catalogue, "RECIPES", {name: small(kind)})
+    monkeypatch.setattr(parzen, "N_SAMPLES", 50)
+    for epochs in ("1", "2"):
+        assert main(["train", name, "--out", out, "--epochs", epochs]) == 0
+    run = runs.Run(tmp_path / "run")
+    assert run.recipe == small(kind) and run.record.updates == 12
+    assert main(["evaluate", out]) == 0
+    assert run.samples(50).shape == (50, 2) and runs.Run(tmp_path / "run").can_draw()
+    assert runs.Run(tmp_path / "run").log_likelihood["original"].shape == (2000,)
+    assert isinstance(run.sampler(), Density) and run.sampler().log_density(run.samples(9)).shape == (9,)
 
 
 def test_a_model_of_another_kind_of_device_is_sampled_and_goes_on(tmp_path, images, monkeypatch):

@@ -451,3 +451,70 @@ def test_diffusion_goes_back_step_by_step_as_bayes_says(images):
     samples = model.samples(1004, torch.Generator().manual_seed(5))
     np.testing.assert_allclose(samples, torch.cat(expected), atol=1e-11)
     assert cut == {True, False}
+
+
+def curved(x: Tensor, own: dict[str, Tensor], spread: float) -> tuple[Tensor, Tensor, Tensor]:
+    """log p of an unnormalised density, net and bell, its score, the trace of its Hessian, by layers."""
+    W1, b1, W2, b2, w = (p for name, p in own.items() if name.startswith("net."))
+    h1 = torch.tanh(x @ W1.T + b1)
+    h2 = torch.tanh(h1 @ W2.T + b2)
+    bent1, bent2 = 1 - h1**2, 1 - h2**2
+    on_h2 = w[0] * bent2
+    on_h1 = on_h2 @ W2
+    rise = torch.einsum("ji,ni,id->njd", W2, bent1, W1)  # of every unit above with x
+    trace = (-2 * h2 * on_h2 * (rise**2).sum(2)).sum(1)
+    trace = trace + (-2 * h1 * bent1 * on_h1 * (W1**2).sum(1)).sum(1)
+    d = x.shape[1]
+    log_p = h2 @ w[0] - (x**2).sum(1) / (2 * spread**2) - d * math.log(spread * math.sqrt(2 * math.pi))
+    return log_p + own["c"], (on_h1 * bent1) @ W1 - x / spread**2, trace - d / spread**2
+
+
+@pytest.mark.parametrize("objective", ["score", "denoising", "nce"])
+def test_R5_R6_an_unnormalised_density(images, objective):
+    settings = {"hidden": (6, 5), "batch_size": 8, "epoch_updates": 2, "spread": 1.5, "noises": 3}
+    model = recipe(
+        f"{objective}-wink", noise_std=0.4, learning_rate=0.02, decay=0.5, **settings, **CHAIN
+    ).start(of(images), 0)  # fmt: skip
+    gradients: list[dict[str, Tensor]] = []
+    for t in range(4):
+        own = copies(model)
+        cost, x, rng = fit_once(model, images)
+        if objective == "score":
+            _, score, trace = curved(x, own, 1.5)
+            expected = ((score**2).sum(1) / 2 + trace).mean()
+        elif objective == "denoising":
+            noise = torch.randn(8, 7, generator=rng)
+            way_back = ((curved(x + 0.4 * noise, own, 1.5)[1] + noise / 0.4) ** 2).sum(1)
+            expected = way_back.mean() / 2
+        else:
+            noise = 1.5 * torch.randn(24, 7, generator=rng)
+            bell = torch.distributions.MultivariateNormal(torch.zeros(7), 1.5**2 * torch.eye(7))
+            on_x, on_noise = (
+                curved(y, own, 1.5)[0].exp() / (curved(y, own, 1.5)[0].exp() + 3 * bell.log_prob(y).exp())
+                for y in (x, noise)
+            )
+            expected = -on_x.log().mean() - 3 * (1 - on_noise).log().mean()
+        assert cost == pytest.approx(expected.item(), rel=1e-10)
+        gradients.append(slopes(expected, own))
+        for name in gradients[0]:
+            own[name] = adam(own[name], [g[name] for g in gradients], 0.02 * 0.5 ** (t // 2))
+        assert_moved(model, own)
+
+
+@torch.no_grad()
+def test_R5_R6_langevin_steps_and_metropolis_rule(images):
+    model = recipe("nce-wink", hidden=(6, 5), step=0.9, spread=1.5, **CHAIN).start(of(images), 0)
+    randomise(model)
+    own, rng, x, taken = copies(model), torch.Generator().manual_seed(5), model.starts, set()
+    for drawn in model.samples(30, torch.Generator().manual_seed(5)).split(3):
+        bell = torch.randn(3, 7, generator=rng)
+        log_p, slope, _ = curved(x, own, 1.5)
+        y = x + 0.9**2 / 2 * slope + 0.9 * bell
+        log_p_y, slope_y, _ = curved(y, own, 1.5)
+        there = torch.distributions.Normal(x + 0.9**2 / 2 * slope, 0.9).log_prob(y).sum(1)
+        back = torch.distributions.Normal(y + 0.9**2 / 2 * slope_y, 0.9).log_prob(x).sum(1)
+        yes = torch.rand(3, generator=rng) < (log_p_y + back - log_p - there).exp()
+        taken |= set(yes.tolist())
+        x = torch.where(yes[:, None], y, x)
+        np.testing.assert_allclose(drawn, x, atol=1e-11)
+    assert taken == {True, False}
