@@ -53,6 +53,7 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
         },
     ),
     "diffusion-mnist": (100, {"hidden": 16, "blocks": 2, "steps": 6}),
+    "pm-wink": (2, {"hidden": (20, 16), "half_life": 5}),
 }  # fmt: skip
 """By recipe: numbers an image and changed values. Every stage of a model has its turn in the 20 updates.
 
