@@ -56,6 +56,7 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "score-wink": (2, {"hidden": (12, 8), "chains": 20, "burn_in": 4, "thin": 2}),
     "denoising-wink": (2, {"hidden": (12, 8), "chains": 20, "burn_in": 4, "thin": 2}),
     "nce-wink": (2, {"hidden": (12, 8), "chains": 20, "burn_in": 4, "thin": 2}),
+    "pm-wink": (2, {"hidden": (20, 16), "half_life": 5}),
 }  # fmt: skip
 """By recipe: numbers an image and changed values. Every stage of a model has its turn in the 20 updates.
 

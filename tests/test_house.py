@@ -29,7 +29,7 @@ LAYERS = (
     {"cli"},
 )  # fmt: skip
 """From the bottom: each knows those below."""
-ALLOWED = {("models.gmmn", "models.vae"), ("runs.provenance", "")}
+ALLOWED = {("models.gmmn", "models.vae"), ("models.pm", "models.vae"), ("runs.provenance", "")}
 """Arrows within a layer, and one to the package itself, for its version."""
 
 

@@ -292,6 +292,34 @@ def test_R2_a_variational_auto_encoder_climbs_its_bound(images):
         assert_moved(model, own)
 
 
+def test_R8_units_escape_from_predictors_which_run_after_them(images):
+    model = recipe(
+        "pm-wink", hidden=(6, 5), units=3, predictor=(4,), batch_size=8, learning_rate=0.01, half_life=2,
+        lead=3.0, competition=0.7, reconstruction=0.4,
+    ).start(of(images), 0)  # fmt: skip
+    gradients: list[dict[str, Tensor]] = []
+    for t in range(4):
+        own = copies(model)
+        cost, x, _ = fit_once(model, images)
+        code = logistic(through(x, own, "encoder"))
+        y = (code - code.mean(0)) / (((code - code.mean(0)) ** 2).mean(0) + 1e-8).sqrt()
+        error = ((through(code, own, "decoder") - x) ** 2).sum() / 8
+        left = sum(
+            ((through(y[:, [j for j in range(3) if j != i]], own, f"predictors.{i}")[:, 0] - y[:, i]) ** 2)
+            for i in range(3)
+        ).mean()
+        assert cost == pytest.approx((error + left).item(), rel=1e-12)
+        goals = {"encoder": 0.4 * error - 0.7 * left, "decoder": error, "predictors": left}
+        gradients.append({})
+        for part, goal in goals.items():  # each net has a goal of its own
+            for name in (name for name in own if name.startswith(part)):
+                (gradients[-1][name],) = torch.autograd.grad(goal, own[name], retain_graph=True)
+        for name in own:
+            rate = 0.01 / (1 + t / 2) * (3 if name.startswith("predictors") else 1)
+            own[name] = adam(own[name], [g[name] for g in gradients], rate)
+        assert_moved(model, own)
+
+
 def root_mmd(x: Tensor, y: Tensor, bandwidths: tuple[float, ...]) -> Tensor:
     """The maximum mean discrepancy by all differences at once."""
     both = torch.cat([x, y])
