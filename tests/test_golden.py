@@ -53,6 +53,9 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
         },
     ),
     "diffusion-mnist": (100, {"hidden": 16, "blocks": 2, "steps": 6}),
+    "ae-wink": (2, {"hidden": (20, 16)}),
+    "vae-wink": (2, {"hidden": (20, 16)}),
+    "gsn-wink": (2, {"hidden": (20, 16), "noise_std": 0.5, "burn_in": 3}),
 }  # fmt: skip
 """By recipe: numbers an image and changed values. Every stage of a model has its turn in the 20 updates.
 

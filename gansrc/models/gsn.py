@@ -213,13 +213,12 @@ GSN_WINK = GSNRecipe(
     burn_in=500,
     thin=10,
     sources=WINK_SOURCES
-    | dict.fromkeys(
-        "batch_size hidden walkbacks learning_rate decay momentum chains burn_in thin".split(), OURS
-    )
-    | {
-        "resample": Source("Bengio et al. (2014)", "a generalised denoising auto-encoder's own chain"),
-        "corruption_std": Source("ours", "how much it matters, the page on it measures"),
-        "salt_and_pepper": UNUSED,
-        "noise_std": UNUSED,
-    },
+    | sources(
+        "ours",
+        "batch_size hidden walkbacks learning_rate decay momentum chains burn_in thin",
+        resample=Source("Bengio et al. (2014)", "the chain draws x, a mean would not do"),
+        corruption_std=Source("ours", "what it does is measured"),
+        salt_and_pepper=UNUSED,
+        noise_std=UNUSED,
+    ),
 )
