@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gansrc.datasets import Dataset
-from gansrc.model import OURS, Sampler
+from gansrc.model import Sampler, sources
 from gansrc.models.base import WINK_SOURCES, MinibatchModel, MinibatchRecipe, rectifiers
 from gansrc.streams import drawing_from
 
@@ -64,11 +64,12 @@ class Autoencoder(MinibatchModel):
 AE_WINK = AERecipe(
     name="ae-wink",
     data="wink",
-    epochs=100,
+    epochs=10,
+    epoch_updates=500,
     batch_size=100,
     preview=1000,
     hidden=(64, 64),
-    z_dim=1,
+    z_dim=2,
     learning_rate=1e-3,
-    sources=WINK_SOURCES | dict.fromkeys(("batch_size", "hidden", "z_dim", "learning_rate"), OURS),
+    sources=WINK_SOURCES | sources("ours", "batch_size hidden z_dim learning_rate"),
 )

@@ -197,7 +197,8 @@ GSN_FACES = on_faces(
 GSN_WINK = GSNRecipe(
     name="gsn-wink",
     data="wink",
-    epochs=100,
+    epochs=20,
+    epoch_updates=500,
     batch_size=100,
     preview=1000,
     hidden=(64,),
@@ -205,13 +206,13 @@ GSN_WINK = GSNRecipe(
     salt_and_pepper=0.0,
     noise_std=0.0,
     resample=True,
-    learning_rate=0.1,
-    decay=0.96,
+    learning_rate=0.05,
+    decay=0.8,
     momentum=0.9,
     corruption_std=0.4,
     chains=1000,
     burn_in=500,
-    thin=10,
+    thin=2,
     sources=WINK_SOURCES
     | sources(
         "ours",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gansrc.datasets import Dataset
-from gansrc.model import OURS, UNUSED, Sampler, Source
+from gansrc.model import OURS, UNUSED, Sampler, Source, sources
 from gansrc.models.base import (
     MNIST_SOURCES,
     WINK_SOURCES,
@@ -24,7 +24,7 @@ from gansrc.models.base import (
 )
 from gansrc.streams import drawing_from
 
-CODES, REACH = 100_000, 5.0
+CODES, REACH = 50_000, 5.0
 """The grid over which p(x) is summed up: so many codes, from -REACH to REACH in each direction."""
 
 
@@ -141,7 +141,8 @@ VAE_FACES = on_faces(VAE_MNIST, EVAE, "epochs z_dim hidden learning_rate", epoch
 VAE_WINK = VAERecipe(
     name="vae-wink",
     data="wink",
-    epochs=200,
+    epochs=40,
+    epoch_updates=500,
     batch_size=100,
     preview=1000,
     hidden=(64, 64),
@@ -149,6 +150,9 @@ VAE_WINK = VAERecipe(
     learning_rate=1e-3,
     gaussian=True,
     sources=WINK_SOURCES
-    | dict.fromkeys(("batch_size", "hidden", "z_dim", "learning_rate"), OURS)
-    | {"gaussian": Source("Kingma & Welling (2014)", "appendix C.2")},
+    | sources(
+        "ours",
+        "batch_size hidden z_dim learning_rate",
+        gaussian=Source("Kingma & Welling (2014)", "appendix C.2"),
+    ),
 )
