@@ -216,9 +216,10 @@ GSN_WINK = GSNRecipe(
     sources=WINK_SOURCES
     | sources(
         "ours",
-        "batch_size hidden walkbacks learning_rate decay momentum chains burn_in thin",
+        "batch_size hidden walkbacks learning_rate decay momentum chains thin",
         resample=Source("Bengio et al. (2014)", "the chain draws x, a mean would not do"),
         corruption_std=Source("ours", "what it does is measured"),
+        burn_in=Source("ours", "more than three autocorrelation times"),
         salt_and_pepper=UNUSED,
         noise_std=UNUSED,
     ),
