@@ -57,6 +57,9 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "denoising-wink": (2, {"hidden": (12, 8), "chains": 20, "burn_in": 4, "thin": 2}),
     "nce-wink": (2, {"hidden": (12, 8), "chains": 20, "burn_in": 4, "thin": 2}),
     "pm-wink": (2, {"hidden": (20, 16), "half_life": 5}),
+    "ae-wink": (2, {"hidden": (20, 16)}),
+    "vae-wink": (2, {"hidden": (20, 16)}),
+    "gsn-wink": (2, {"hidden": (20, 16), "noise_std": 0.5, "burn_in": 3}),
 }  # fmt: skip
 """By recipe: numbers an image and changed values. Every stage of a model has its turn in the 20 updates.
 

@@ -320,6 +320,98 @@ def test_R8_units_escape_from_predictors_which_run_after_them(images):
         assert_moved(model, own)
 
 
+def log_bell(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """By torch's own normal distribution."""
+    return torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(x)
+
+
+def test_R2_a_variational_auto_encoder_of_points_climbs_its_bound(images):
+    points = 4 * images[:, :2] - 2
+    model = recipe("vae-wink", hidden=(6, 5), batch_size=8, learning_rate=0.01).start(of(points), 0)
+    gradients: list[dict[str, Tensor]] = []
+    for _ in range(4):
+        own = copies(model)
+        cost, x, rng = fit_once(model, points)
+        noise = torch.randn(8, 2, generator=rng)
+        mean, log_variance = through(x, own, "encoder").split(2, 1)
+        z = mean + (log_variance / 2).exp() * noise
+        divergence = torch.distributions.kl_divergence(
+            torch.distributions.Normal(mean, (log_variance / 2).exp()), torch.distributions.Normal(0.0, 1.0)
+        )
+        given = log_bell(x, *through(z, own, "decoder").split(2, 1))
+        expected = (divergence.sum(1) - given.sum(1)).mean()
+        assert cost == pytest.approx(expected.item(), rel=1e-12)
+        gradients.append(slopes(expected, own))
+        for name in own:
+            own[name] = adam(own[name], [g[name] for g in gradients], 0.01)
+        assert_moved(model, own)
+
+
+def test_R1_an_auto_encoder_descends_the_squared_error(images):
+    model = recipe("ae-wink", hidden=(6, 5), batch_size=8, learning_rate=0.01).start(of(images), 0)
+    gradients: list[dict[str, Tensor]] = []
+    for _ in range(4):
+        own = copies(model)
+        cost, x, _ = fit_once(model, images)
+        y = through(through(x, own, "encoder"), own, "decoder")
+        expected = ((x - y) ** 2).sum() / 8
+        assert cost == pytest.approx(expected.item(), rel=1e-12)
+        gradients.append(slopes(expected, own))
+        for name in own:
+            own[name] = adam(own[name], [g[name] for g in gradients], 0.01)
+        assert_moved(model, own)
+
+
+def point_walk(x: Tensor, own: dict[str, Tensor], rng: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
+    """Mean, log-variance and draw of each step of a network of two hidden layers, on points."""
+
+    def noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=rng)
+
+    W1, W2, b0, b1, b2, V, c = own.values()
+    state, h2 = x + 0.3 * noise(x), torch.zeros(len(x), len(b2))
+    while True:
+        h1 = torch.tanh(state @ W1.T + h2 @ W2 + b1)
+        mean = h1 @ W1 + b0
+        log_variance = h1 @ V.T + c
+        drawn = mean.detach() + (log_variance.detach() / 2).exp() * noise(x)
+        state = drawn + 0.3 * noise(x)
+        total = h1 @ W2.T + b2
+        h2 = torch.tanh(total + 0.7 * noise(total))
+        h2 = h2 + 0.7 * noise(h2)
+        yield mean, log_variance, drawn
+
+
+REAL = {"hidden": (6, 5), "batch_size": 8, "noise_std": 0.7, "corruption_std": 0.3}
+
+
+def test_R7_a_stochastic_network_of_points_walks_back(images):
+    points = 4 * images[:, :2] - 2
+    model = recipe(
+        "gsn-wink", epoch_updates=2, walkbacks=3, learning_rate=0.01, decay=0.5, momentum=0.6, **REAL
+    ).start(of(points), 0)
+    randomise(model)
+    running: dict[str, Tensor] = {}
+    for t in range(4):
+        own = copies(model)
+        cost, x, rng = fit_once(model, points)
+        steps = itertools.islice(point_walk(x, own, rng), 3)
+        expected = sum(-log_bell(x, mean, log_variance).mean() for mean, log_variance, _ in steps)
+        assert cost == pytest.approx(expected.item(), rel=1e-12)
+        for name, gradient in slopes(expected, own).items():
+            running[name] = 0.6 * running[name] + 0.4 * gradient if t else gradient
+            own[name] = own[name] - 0.01 * 0.5 ** (t // 2) * running[name]
+        assert_moved(model, own)
+
+
+def test_R7_the_chain_of_a_stochastic_network_of_points_yields_draws(images):
+    model = recipe("gsn-wink", **(REAL | CHAIN)).start(of(4 * images[:, :2] - 2), 0)
+    randomise(model)
+    steps = point_walk(model.starts, copies(model), torch.Generator().manual_seed(5))
+    for x in model.samples(18, torch.Generator().manual_seed(5)).split(3):
+        np.testing.assert_allclose(x, next(steps)[2].detach(), atol=1e-12)
+
+
 def root_mmd(x: Tensor, y: Tensor, bandwidths: tuple[float, ...]) -> Tensor:
     """The maximum mean discrepancy by all differences at once."""
     both = torch.cat([x, y])

@@ -202,16 +202,39 @@ class ChainModel(MinibatchModel):
             return torch.cat([x.clone() for x in itertools.islice(self.chain(1), first, first + steps)])
 
 
+def rectifiers(sizes: list[int]) -> nn.Sequential:
+    """Affine layers, from `sizes[0]` numbers to `sizes[-1]`, with rectifiers between them."""
+    layers: list[nn.Module] = []
+    for below, above in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(below, above), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def log_bell(x: Float[Tensor, "n d"], bell: Float[Tensor, "n two_d"]) -> Float[Tensor, "n d"]:
+    """Log-density of every number under a bell of its own, nats; means and log-variances side by side."""
+    mean, log_variance = bell.chunk(2, 1)
+    return -((x - mean).square() / log_variance.exp() + log_variance + math.log(2 * math.pi)) / 2
+
+
+def from_bell(bell: Float[Tensor, "n two_d"]) -> Float[Tensor, "n d"]:
+    """A draw of every number from its bell, by torch's default generator."""
+    mean, log_variance = bell.chunk(2, 1)
+    return mean + (log_variance / 2).exp() * torch.randn_like(mean)
+
+
 def some_of(train: Float[Tensor, "n d"], m: int, rng: torch.Generator) -> Float[Tensor, "m d"]:
     """m training images, drawn with replacement, for chains to begin at."""
     return train[torch.randint(len(train), (m,), generator=rng).to(train.device)]
 
 
+_EVERY = dict.fromkeys(("name", "epochs", "epoch_updates", "preview", "rows_per_epoch"), OURS)
 MNIST_SOURCES: dict[str, Source] = {
-    **dict.fromkeys(("name", "epochs", "epoch_updates", "preview", "rows_per_epoch"), OURS),
+    **_EVERY,
     "data": Source("as for the GAN", "the first 50,000 training images of MNIST in [0, 1]"),
 }
 """Of the fields that every recipe has, where a model's own do not say otherwise."""
+WINK_SOURCES: dict[str, Source] = {**_EVERY, "data": OURS}
+"""Likewise, of the recipes for points in the plane."""
 
 
 def on_faces(recipe: R, source: Source, fields: str = "", **changes: Any) -> R:

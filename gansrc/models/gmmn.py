@@ -12,8 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from gansrc.datasets import Dataset
 from gansrc.model import UNUSED, Sampler, Source, sources
-from gansrc.models.base import MNIST_SOURCES, MinibatchModel, MinibatchRecipe, on_faces
-from gansrc.models.vae import rectifiers
+from gansrc.models.base import MNIST_SOURCES, MinibatchModel, MinibatchRecipe, on_faces, rectifiers
 from gansrc.streams import drawing_from
 
 

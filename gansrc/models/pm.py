@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from gansrc.datasets import Dataset
 from gansrc.model import Sampler, Source, sources
-from gansrc.models.base import MinibatchModel, MinibatchRecipe, some_of
-from gansrc.models.vae import rectifiers
+from gansrc.models.base import MinibatchModel, MinibatchRecipe, rectifiers, some_of
 from gansrc.streams import drawing_from
 
 
