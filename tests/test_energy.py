@@ -149,6 +149,22 @@ def test_R6_the_best_constant_is_the_one_that_normalises(noises: int) -> None:
     assert found == pytest.approx(-math.log(0.7 * math.sqrt(2 * math.pi)), abs=1e-4)
 
 
+@pytest.mark.parametrize(("right_ones", "expected"), [(1, 0.342), (8, 0.0987)])
+def test_R6_the_pull_of_noise_that_stays_by_sampling(right_ones: int, expected: float) -> None:
+    """The figures of the page, there by integration over a length: here drawn, by autograd."""
+    rng, n = torch.Generator().manual_seed(0), 400_000
+    x, y = (std * torch.randn(n, right_ones + 1, generator=rng).double() for std in (1, 3))
+    log_precision = torch.tensor(math.log(2)).double().requires_grad_()
+
+    def log_ratio(points: Tensor) -> Tensor:
+        scales = torch.cat([torch.ones(right_ones), (-log_precision / 2).exp()[None]])
+        model = torch.distributions.Normal(0.0, scales).log_prob(points).sum(1)
+        return model - torch.distributions.Normal(0.0, 3.0).log_prob(points).sum(1)
+
+    (slope,) = torch.autograd.grad(energy.contrast(log_ratio(x), log_ratio(y)), log_precision)
+    assert slope.item() == pytest.approx(-expected, rel=0.02)
+
+
 def test_R6_c_is_learnt_by_contrast_alone() -> None:
     for name in ("score-wink", "denoising-wink", "nce-wink"):
         model = start(name)
