@@ -23,7 +23,7 @@ from gansrc.measures import autocorrelation_time, centroids
 from gansrc.models import base
 from gansrc.models.base import ChainRecipe, MinibatchModel, MinibatchRecipe
 from gansrc.models.cae import ContractiveLayer
-from gansrc.models.dbn import RBM
+from gansrc.models.boltzmann import RBM
 from gansrc.models.gmmn import squared_mmd
 
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
