@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gansrc.model import Recipe
 from gansrc.models.cae import CAE_FACES, CAE_MNIST
-from gansrc.models.dbn import DBN_FACES, DBN_MNIST
+from gansrc.models.dbm import DBM_WINK
+from gansrc.models.dbn import DBN_FACES, DBN_MNIST, DBN_WINK, RBM_WINK
 from gansrc.models.diffusion import DIFFUSION_FACES, DIFFUSION_MNIST
 from gansrc.models.gmmn import GMMN_AE_FACES, GMMN_AE_MNIST, GMMN_FACES, GMMN_MNIST
 from gansrc.models.gsn import GSN_FACES, GSN_MNIST
@@ -14,6 +15,7 @@ from gansrc.recipes import GANS
 MODELS = (
     DBN_MNIST, CAE_MNIST, GSN_MNIST, VAE_MNIST, GMMN_MNIST, GMMN_AE_MNIST, DIFFUSION_MNIST,
     DBN_FACES, CAE_FACES, GSN_FACES, VAE_FACES, GMMN_FACES, GMMN_AE_FACES, DIFFUSION_FACES,
+    RBM_WINK, DBN_WINK, DBM_WINK,
 )  # fmt: skip
 """Of the models beside the GAN. LFW has a fifth as many images as MNIST: an epoch may be several passes."""
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS)}

@@ -212,6 +212,14 @@ MNIST_SOURCES: dict[str, Source] = {
     "data": Source("as for the GAN", "the first 50,000 training images of MNIST in [0, 1]"),
 }
 """Of the fields that every recipe has, where a model's own do not say otherwise."""
+WINK_SOURCES = MNIST_SOURCES | {
+    "data": Source("ours", "points of a density in the plane, known in closed form")
+}
+"""The same for points."""
+BY_VALIDATION = Source("ours", "of a few values the best on validation data")
+"""Of what was tuned."""
+BY_TIME = Source("ours", "several autocorrelation times of the chain")
+"""Of how long chains run before a sample is taken."""
 
 
 def on_faces(recipe: R, source: Source, fields: str = "", **changes: Any) -> R:

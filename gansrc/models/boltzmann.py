@@ -102,8 +102,9 @@ class GaussianRBM(RBM):
 
     def log_conditional(self, v: Float[Tensor, "n v"], h: Float[Tensor, "m h"]) -> Float[Tensor, "n m"]:
         """log p(v | h) of every v under every h, nats."""
-        squares = torch.cdist(v, self.down(h), compute_mode="donot_use_mm_for_euclid_dist").square()
-        return -(squares + v.shape[1] * math.log(2 * math.pi)) / 2
+        mean, size = self.down(h), v.shape[1] * math.log(2 * math.pi)
+        shared = torch.addmm(-(mean.square().sum(1) + size) / 2, v, mean.T)
+        return shared.sub_(v.square().sum(1, keepdim=True) / 2)
 
     def log_weight(self, h: Float[Tensor, "n h"], share: float = 1.0) -> Float[Tensor, " n"]:
         """log of what h weighs, nats: the visible units integrated out, with that share of the weights."""
@@ -164,7 +165,7 @@ def mixed(
     layer: RBM, v: Float[Tensor, "n v"], h: Float[Tensor, "m h"], log_p: Float[Tensor, " m"]
 ) -> Float[Tensor, " n"]:
     """log p(v), nats, where the states h have probabilities exp(log_p)."""
-    parts = [(layer.log_conditional(part, h) + log_p).logsumexp(1) for part in v.split(2**23 // len(h) + 1)]
+    parts = [(layer.log_conditional(part, h) + log_p).logsumexp(1) for part in v.split(2**18 // len(h) + 1)]
     return torch.cat(parts)
 
 

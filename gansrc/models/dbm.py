@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from gansrc.datasets import Dataset
-from gansrc.model import Sampler
-from gansrc.models.base import ChainModel, ChainRecipe, some_of
+from gansrc.model import Sampler, Source, sources
+from gansrc.models.base import BY_TIME, BY_VALIDATION, WINK_SOURCES, ChainModel, ChainRecipe, some_of
 from gansrc.models.boltzmann import RBM, bottom_layer, in_widths, mixed, states
 
 
@@ -158,3 +158,35 @@ class DeepBoltzmannMachine(ChainModel):
         log_p = log_p - log_p.logsumexp(0)
         size = x.shape[1] * math.log(width) if width else 0.0
         return mixed(twin.bottom, in_widths(x.double(), width), h, log_p) - size
+
+
+DBM_WINK = DBMRecipe(
+    name="dbm-wink",
+    data="wink",
+    epochs=10,
+    batch_size=200,
+    epoch_updates=2000,
+    preview=1000,
+    hidden=(10, 10),
+    rate_epochs=10,
+    learning_rate=0.1,
+    weight_std=0.3,
+    mean_field=5,
+    steps=5,
+    width=0.25,
+    chains=1000,
+    burn_in=2000,
+    thin=500,
+    sources=WINK_SOURCES
+    | sources(
+        "ours",
+        "batch_size rate_epochs weight_std mean_field chains",
+        hidden=Source("ours", "few enough for all their states to be counted"),
+        learning_rate=BY_VALIDATION,
+        width=BY_VALIDATION,
+        steps=BY_VALIDATION,
+        burn_in=BY_TIME,
+        thin=BY_TIME,
+    ),
+)
+"""Two layers, both trained at once from the first: no layer is trained alone beforehand."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,17 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from gansrc.datasets import Dataset
-from gansrc.model import OURS, Sampler, Source, sources
-from gansrc.models.base import MNIST_SOURCES, ChainModel, ChainRecipe, on_faces, some_of
+from gansrc.model import OURS, UNUSED, Sampler, Source, sources
+from gansrc.models.base import (
+    BY_TIME,
+    BY_VALIDATION,
+    MNIST_SOURCES,
+    WINK_SOURCES,
+    ChainModel,
+    ChainRecipe,
+    on_faces,
+    some_of,
+)  # fmt: skip
 from gansrc.models.boltzmann import RBM, bottom_layer, in_widths, log_z, mixed, states
 
 
@@ -147,11 +157,11 @@ class DeepBeliefNet(ChainModel):
         With annealing they begin at units that know nothing of each other; without, at training images, at
         most as many as the recipe has chains.
         """
-        top, steps = self.layers[-1], self.recipe.annealing
+        top, steps, width = self.layers[-1], self.recipe.annealing, self.recipe.width
         if steps:
             h = top.hidden_bias.sigmoid().expand(n, -1)
         else:
-            h = in_widths(self.starts[:n], self.recipe.width)
+            h = in_widths(self.starts[:n], width)
             for layer in self.layers:
                 h = layer.up(h)
         h = h.bernoulli()
@@ -160,14 +170,10 @@ class DeepBeliefNet(ChainModel):
             v = top.down(h, share)
             drawn = top.drawn(v)
             h = top.up(drawn, share).bernoulli()
-            if self.recipe.width:
-                for below in reversed(self.layers[:-1]):
-                    drawn = below.drawn(below.down(drawn))
-                yield self.recipe.width * drawn
-                continue
+            x = drawn if width else v
             for below in reversed(self.layers[:-1]):
-                v = below.down(v)
-            yield v
+                x = below.drawn(below.down(x)) if width else below.down(x)
+            yield width * x if width else x
 
     @torch.no_grad()
     def log_density(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
@@ -225,8 +231,58 @@ DBN_MNIST = DBNRecipe(
         chains=OURS,
         burn_in=OURS,
         thin=OURS,
+        width=UNUSED,
     ),
 )
 """Two layers, as in Table 1."""
 
 DBN_FACES = on_faces(DBN_MNIST, OURS, epoch_updates=500, preview=500, annealing=0, thin=100)
+
+RBM_WINK = DBNRecipe(
+    name="rbm-wink",
+    data="wink",
+    epochs=10,
+    batch_size=200,
+    epoch_updates=2000,
+    preview=1000,
+    hidden=(12,),
+    layer_epochs=10,
+    learning_rate=0.1,
+    top_rate=0.1,
+    top_momentum=0.5,
+    weight_std=0.3,
+    weight_cost=0.0,
+    momentum=(0.5, 0.5),
+    momentum_epoch=0,
+    steps=5,
+    width=0.25,
+    chains=1000,
+    burn_in=2000,
+    thin=500,
+    sources=WINK_SOURCES
+    | sources(
+        "ours",
+        "batch_size top_momentum weight_std chains annealing",
+        hidden=Source("ours", "few enough for all their states to be counted"),
+        layer_epochs=Source("ours", "all of the training"),
+        learning_rate=UNUSED,
+        momentum=UNUSED,
+        momentum_epoch=UNUSED,
+        top_rate=BY_VALIDATION,
+        width=BY_VALIDATION,
+        weight_cost=Source("ours", "none"),
+        steps=BY_VALIDATION,
+        burn_in=BY_TIME,
+        thin=BY_TIME,
+    ),
+)
+"""A single layer, on points of the plane."""
+
+DBN_WINK = dataclasses.replace(
+    RBM_WINK,
+    name="dbn-wink",
+    hidden=(10, 10),
+    layer_epochs=5,
+    sources={**RBM_WINK.sources, **sources("ours", "momentum momentum_epoch", learning_rate=BY_VALIDATION)},
+)
+"""Two layers: the lower one is trained by contrastive divergence, the upper one on what it draws."""
