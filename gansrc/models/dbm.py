@@ -130,7 +130,7 @@ class DeepBoltzmannMachine(ChainModel):
             model_h1 = machine.between(v, model_h2)
             self.particles.copy_(model_h1.bernoulli())
         left = max(1 - self.updates / (recipe.rate_epochs * self.per_epoch), 0)
-        self.set_rates(recipe.learning_rate * left, 0)
+        self.set_rates(recipe.learning_rate * left, 0.0)
         self.optimizer.zero_grad(set_to_none=True)
         machine.bottom.contrast_(x, h1, v, model_h1)
         machine.top.contrast_(h1, h2, model_h1, model_h2)
