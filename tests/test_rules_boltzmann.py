@@ -84,7 +84,7 @@ def test_R4_a_shuffled_density_and_a_chain_that_does_not_move_fail(machine: RBM)
     sampler = Run(ROOT / "book/runs/dbm-wink-seed-0").sampler()
     mass, _ = plane.masses(sampler.log_density(plane.points()))
     with torch.no_grad(), drawing_from(torch.Generator().manual_seed(0)):
-        walk = torch.stack([*islice(sampler.chain(500), 500, 2500)], 1)
+        walk = torch.stack([*islice(sampler.chain(300), 500, 1700)], 1)
     figures = estimated(machine, 300) | DRAWN | {"distance": plane.distances(mass)[0], "spread": 0.0}
     assert claims.evaluate(RULES["R4"], figures | {"gap": gap(mass, walk)})
 
@@ -93,7 +93,7 @@ def test_R4_a_shuffled_density_and_a_chain_that_does_not_move_fail(machine: RBM)
     wrong = {"gap": gap(shuffled, walk), "distance": plane.distances(shuffled)[0]}
     for part in ({"gap": wrong["gap"]}, {"distance": wrong["distance"]}):
         assert not claims.evaluate(RULES["R4"], figures | {"gap": gap(mass, walk)} | part)
-    still = walk[:, :1].expand(-1, 2000, -1)
+    still = walk[:, :1].expand(-1, 1200, -1)
     assert not claims.evaluate(RULES["R4"], figures | {"gap": gap(mass, still)})
     assert not claims.evaluate(RULES["R4"], figures | {"gap": gap(mass, walk), "seeds": 4})
 
