@@ -218,7 +218,7 @@ WINK_SOURCES = MNIST_SOURCES | {
 """The same for points."""
 BY_VALIDATION = Source("ours", "of a few values the best on validation data")
 """Of what was tuned."""
-BY_TIME = Source("ours", "several autocorrelation times of the chain")
+BY_TIME = Source("ours", "of the order of the chain's autocorrelation time, or longer")
 """Of how long chains run before a sample is taken."""
 
 
