@@ -22,7 +22,7 @@ RULES = {row.id: row.rule for row in claims.read_claims(ROOT / "book/claims.yml"
 COUNTED = {"factor": 2.0}  # of the time of counting, for one unit more
 LEARNT = {  # of the page
     "near": 0.55, "on": 0.25, "perfect": 0.23, "far_near": 0.13, "far_on": 0.08, "far_perfect": 0.09,
-    "off_near": 0.49, "off_on": 0.05, "off_perfect": 0.02,
+    "off_near": 0.49, "off_on": 0.05, "off_perfect": 0.02, "off_runs": 0.1, "runs": 5,
 }  # fmt: skip
 DRAWN = {"seeds": 5, "gap": 0.03, "distance": 0.2, "spread": 0.02}
 
@@ -110,6 +110,7 @@ def test_R3_mixing() -> None:
     slow = autocorrelation_time(walk)
     assert claims.evaluate(RULES["R3-mixing"], LEARNT | {"steps": slow})
     assert not claims.evaluate(RULES["R3-mixing"], LEARNT | {"steps": independent})
+    assert not claims.evaluate(RULES["R3-mixing"], LEARNT | {"steps": slow, "off_runs": 0.01})
     for figure in ("", "far_", "off_"):  # short chains that do no harm
         as_good = {f"{figure}near": LEARNT[f"{figure}perfect"]}
         assert not claims.evaluate(RULES["R3-mixing"], LEARNT | {"steps": slow} | as_good)
