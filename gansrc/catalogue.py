@@ -5,7 +5,8 @@ from __future__ import annotations
 from gansrc.model import Recipe
 from gansrc.models.ae import AE_WINK
 from gansrc.models.cae import CAE_FACES, CAE_MNIST
-from gansrc.models.dbn import DBN_FACES, DBN_MNIST
+from gansrc.models.dbm import DBM_WINK
+from gansrc.models.dbn import DBN_FACES, DBN_MNIST, DBN_WINK, RBM_WINK
 from gansrc.models.diffusion import DIFFUSION_FACES, DIFFUSION_MNIST
 from gansrc.models.energy import DENOISING_WINK, NCE_WINK, SCORE_WINK
 from gansrc.models.gmmn import GMMN_AE_FACES, GMMN_AE_MNIST, GMMN_FACES, GMMN_MNIST
@@ -17,7 +18,7 @@ from gansrc.recipes import GANS
 MODELS = (
     DBN_MNIST, CAE_MNIST, GSN_MNIST, VAE_MNIST, GMMN_MNIST, GMMN_AE_MNIST, DIFFUSION_MNIST,
     DBN_FACES, CAE_FACES, GSN_FACES, VAE_FACES, GMMN_FACES, GMMN_AE_FACES, DIFFUSION_FACES,
-    AE_WINK, VAE_WINK, GSN_WINK, SCORE_WINK, DENOISING_WINK, NCE_WINK, PM_WINK,
+    AE_WINK, VAE_WINK, RBM_WINK, DBN_WINK, DBM_WINK, SCORE_WINK, DENOISING_WINK, NCE_WINK, GSN_WINK, PM_WINK,
 )  # fmt: skip
 """Of the models beside the GAN. LFW has a fifth as many images as MNIST: an epoch may be several passes."""
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS)}

@@ -25,6 +25,7 @@ NARROW = {"g_hidden": (20, 16), "d_hidden": (12, 8), "g_range": 0.3, "d_range": 
 STACK = {
     "hidden": (20, 16), "layer_epochs": 3, "batch_size": 75, "chains": 20, "burn_in": 4, "thin": 2,
 }  # fmt: skip
+POINTS = {"batch_size": 75, "epoch_updates": 0, "chains": 20, "burn_in": 4, "thin": 2}
 CODES = {"z_dim": 5, "hidden": (20, 16), "batch_size": 40, "late_update": 5}
 
 TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -41,6 +42,9 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
         },
     ),
     "dbn-mnist": (100, {**STACK, "momentum_epoch": 1, "annealing": 3}),
+    "rbm-wink": (2, {**POINTS, "layer_epochs": 5}),
+    "dbn-wink": (2, {**POINTS, "layer_epochs": 3}),
+    "dbm-wink": (2, {**POINTS, "rate_epochs": 5}),
     "cae-mnist": (100, STACK),
     "gsn-mnist": (100, {"hidden": (20, 16), "burn_in": 3}),
     "vae-mnist": (100, {"hidden": (20, 16), "z_dim": 2}),

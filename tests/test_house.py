@@ -12,14 +12,15 @@ import pytest
 import gansrc
 
 HOME = Path(gansrc.__file__).parent
+MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
     {"streams"},
     {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost"},
     {"claims", "figures", "plane"},
     {"datasets"},
     {"game", "film", "model"},
-    {"seeds", "models.base"},
-    {"gan"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - {"models.base"},
+    {"seeds"} | MODEL_PARTS,
+    {"gan"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - MODEL_PARTS,
     {"recipes", "runs.provenance", "runs.files", "runs.progress"},
     {"catalogue", "runs.record"},
     {"runs.run"},

@@ -23,8 +23,8 @@ from gansrc.measures import autocorrelation_time, centroids
 from gansrc.model import Density
 from gansrc.models import base
 from gansrc.models.base import ChainRecipe, MinibatchModel, MinibatchRecipe
+from gansrc.models.boltzmann import RBM
 from gansrc.models.cae import ContractiveLayer
-from gansrc.models.dbn import RBM
 from gansrc.models.gmmn import squared_mmd
 
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
@@ -32,6 +32,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: th
 SMALL = {
     "dbn": {
         "hidden": (9, 7), "layer_epochs": 3, "batch_size": 10, "chains": 20, "burn_in": 5, "annealing": 4,
+    },
+    "dbm": {
+        "hidden": (9, 7), "width": 0.0, "rate_epochs": 6, "epoch_updates": 0, "batch_size": 10, "chains": 20,
+        "burn_in": 5, "thin": 2,
     },
     "cae": {"hidden": (9, 7), "layer_epochs": 2, "batch_size": 10, "chains": 8, "burn_in": 3, "thin": 2},
     "gsn": {"hidden": (9, 7), "batch_size": 10, "burn_in": 3},
@@ -59,9 +63,15 @@ DRAWS_NOTHING = {"cae", "ae-wink", "pm-wink", "score-wink"}
 """Whose updates are the same, given weights and minibatch, whatever the seed."""
 
 
+def name_of(kind: str) -> str:
+    """The recipe of that kind: for images, where it has one, or else for points."""
+    if kind in POINTS:
+        return kind
+    return f"{kind}-mnist" if f"{kind}-mnist" in RECIPES else f"{kind}-wink"
+
+
 def small(kind: str, **changes: object) -> MinibatchRecipe:
-    name = kind if kind in POINTS else f"{kind}-mnist"
-    return dataclasses.replace(RECIPES[name], **({"preview": 30} | SMALL[kind] | changes))
+    return dataclasses.replace(RECIPES[name_of(kind)], **({"preview": 30} | SMALL[kind] | changes))
 
 
 def flat(model: MinibatchModel) -> dict[str, Tensor]:
@@ -116,7 +126,7 @@ def test_samples_are_as_many_as_asked_and_depend_on_their_seed_alone(kind, image
 def test_a_baseline_from_the_command_line_to_a_record_of_samples(kind, tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "x.npz", x_train=rng.random((60, 4, 4)), x_test=rng.random((20, 4, 4)))
-    name, out = f"{kind}-mnist", str(tmp_path / "run")
+    name, out = name_of(kind), str(tmp_path / "run")
     monkeypatch.setattr(catalogue, "RECIPES", {name: small(kind)})
     monkeypatch.setattr(parzen, "N_SAMPLES", 50)
     monkeypatch.setattr(base, "FILM_STEPS", 9)

@@ -254,6 +254,118 @@ def test_R7_the_chain_of_a_stochastic_network_yields_probabilities(images, resam
         np.testing.assert_allclose(x, next(steps).detach(), atol=1e-12)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("hidden", [(6,), (6, 5)])
+def test_R3_a_belief_net_of_points_draws_in_all_layers(images, hidden):
+    model = recipe(
+        "dbn-wink", hidden=hidden, batch_size=8, epoch_updates=2, layer_epochs=2, width=0.5, steps=2,
+        learning_rate=0.02, momentum=(0.3, 0.6), momentum_epoch=1, top_rate=0.04, top_momentum=0.2, **CHAIN,
+    ).start(of(images), 0)  # fmt: skip
+    own, particles = {name: p.detach() for name, p in copies(model).items()}, model.particles.clone()
+    np.testing.assert_allclose(own["layers.0.visible_bias"], images.mean(0) / 0.5, atol=1e-12)
+    velocity, last = {name: torch.zeros_like(p) for name, p in own.items()}, len(hidden) - 1
+
+    def visible(h: Tensor, i: int, rng: torch.Generator) -> Tensor:
+        field = h @ own[f"layers.{i}.weight"] + own[f"layers.{i}.visible_bias"]
+        if i:
+            return torch.bernoulli(logistic(field), generator=rng)
+        return field + torch.randn(field.shape, generator=rng)
+
+    for t in range(4 * len(hidden)):
+        number, since = min(t // 4, last), t - 4 * min(t // 4, last)
+        _, x, rng = fit_once(model, images)
+        x = x / 0.5
+        if number:
+            x = torch.bernoulli(up(x, own, 0), generator=rng)
+        names = [f"layers.{number}.{part}" for part in ("weight", "visible_bias", "hidden_bias")]
+        if number and since == 0:
+            mean = x.mean(0).clamp(0.01, 0.99)
+            own[names[1]] = (mean / (1 - mean)).log()
+        h = particles if number == last else torch.bernoulli(up(x, own, number), generator=rng)
+        for step in range(2):
+            v = visible(h, number, rng)
+            q = up(v, own, number)
+            if number == last or step == 0:
+                h = torch.bernoulli(q, generator=rng)
+        rate, momentum = (0.02, (0.3, 0.3, 0.6, 0.6)[since])
+        if number == last:
+            particles, rate, momentum = h, (0.04, 0.03, 0.02, 0.01)[since], 0.2
+        p = up(x, own, number)
+        outer = sum(torch.outer(q[i], v[i]) - torch.outer(p[i], x[i]) for i in range(8)) / 8
+        for name, gradient in zip(names, (outer, (v - x).mean(0), (q - p).mean(0)), strict=True):
+            velocity[name] = momentum * velocity[name] + gradient
+            own[name] = own[name] - rate * velocity[name]
+        assert_moved(model, own)
+        np.testing.assert_array_equal(model.particles, particles)
+    rng, x = torch.Generator().manual_seed(5), model.starts / 0.5
+    for i in range(len(hidden)):
+        x = up(x, own, i)
+    h = torch.bernoulli(x, generator=rng)
+    for x in model.samples(12, torch.Generator().manual_seed(5)).split(3):
+        v = visible(h, last, rng)
+        h = torch.bernoulli(up(v, own, last), generator=rng)
+        if last:
+            v = visible(v, 0, rng)
+        np.testing.assert_allclose(x, 0.5 * v, atol=1e-12)
+
+
+@torch.no_grad()
+def test_R4_a_deep_machine_settles_its_means_and_moves_its_particles(images):
+    model = recipe(
+        "dbm-wink", hidden=(6, 5), batch_size=8, epoch_updates=2, rate_epochs=2, width=0.5, mean_field=3,
+        steps=2, learning_rate=0.04, **CHAIN,
+    ).start(of(images), 0)  # fmt: skip
+    own, particles = {name: p.detach() for name, p in copies(model).items()}, model.particles.clone()
+    bottom, top = (f"machine.{part}" for part in ("bottom", "top"))
+    assert not own[f"{top}.visible_bias"].any()
+
+    def field(h: Tensor) -> Tensor:
+        return h @ own[f"{bottom}.weight"] + own[f"{bottom}.visible_bias"]
+
+    def above(h: Tensor) -> Tensor:
+        return logistic(h @ own[f"{top}.weight"].T + own[f"{top}.hidden_bias"])
+
+    def between(v: Tensor, h2: Tensor | float) -> Tensor:
+        upper = h2 @ own[f"{top}.weight"] if isinstance(h2, Tensor) else h2
+        return logistic(v @ own[f"{bottom}.weight"].T + upper + own[f"{bottom}.hidden_bias"])
+
+    def means(x: Tensor) -> tuple[Tensor, Tensor]:
+        h1 = between(x, 0.0)
+        for _ in range(3):
+            h2 = above(h1)
+            h1 = between(x, h2)
+        return h1, h2
+
+    for rate in (0.04, 0.03, 0.02, 0.01, 0.0):
+        cost, x, rng = fit_once(model, images)
+        x = x / 0.5
+        p1, p2 = means(x)
+        for _ in range(2):
+            v = field(particles) + torch.randn(8, 7, generator=rng)
+            h2 = torch.bernoulli(above(particles), generator=rng)
+            q = between(v, h2)
+            particles = torch.bernoulli(q, generator=rng)
+        gradients = {
+            f"{bottom}.weight": (q.T @ v - p1.T @ x) / 8,
+            f"{bottom}.visible_bias": (v - x).mean(0),
+            f"{bottom}.hidden_bias": (q - p1).mean(0),
+            f"{top}.weight": (h2.T @ q - p2.T @ p1) / 8,
+            f"{top}.hidden_bias": (h2 - p2).mean(0),
+        }
+        for name, gradient in gradients.items():
+            own[name] = own[name] - rate * gradient
+        assert_moved(model, own)
+        np.testing.assert_array_equal(model.particles, particles)
+        assert cost == pytest.approx(((field(p1) - x) ** 2).sum(1).mean().item(), rel=1e-12)
+    rng = torch.Generator().manual_seed(5)
+    h1 = torch.bernoulli(means(model.starts / 0.5)[0], generator=rng)
+    for x in model.samples(12, torch.Generator().manual_seed(5)).split(3):
+        v = field(h1) + torch.randn(3, 7, generator=rng)
+        h2 = torch.bernoulli(above(h1), generator=rng)
+        np.testing.assert_allclose(x, 0.5 * v, atol=1e-12)
+        h1 = torch.bernoulli(between(v, h2), generator=rng)
+
+
 def through(x: Tensor, parameters: dict[str, Tensor], part: str) -> Tensor:
     """Affine layers with rectifiers between them, by hand."""
     keys = [key for key in parameters if key.startswith(part)]

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
-from torch.nn.functional import linear, softplus
 
 from gansrc.datasets import Dataset
-from gansrc.model import OURS, Sampler, Source, sources
-from gansrc.models.base import MNIST_SOURCES, ChainModel, ChainRecipe, on_faces, some_of
+from gansrc.model import OURS, UNUSED, Sampler, Source, sources
+from gansrc.models.base import (
+    BY_TIME,
+    BY_VALIDATION,
+    MNIST_SOURCES,
+    WINK_SOURCES,
+    ChainModel,
+    ChainRecipe,
+    on_faces,
+    some_of,
+)  # fmt: skip
+from gansrc.models.boltzmann import RBM, bottom_layer, in_widths, log_z, mixed, states
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +39,8 @@ class DBNRecipe(ChainRecipe):
     (persistent contrastive divergence; Tieleman, 2008), with `top_momentum` and `top_rate`, which falls to 0
     in a straight line. weight_cost: of the squared weights, biases aside. annealing: so many steps turn
     the weights on, in a straight line, for a chain that begins without them; 0 for one that has them from the
-    first, and begins at a training image.
+    first, and begins at a training image. width: of the bells about the means of visible units that are
+    numbers, for points; 0 for ones that are 0 or 1.
     """
 
     hidden: tuple[int, ...]
@@ -41,6 +54,7 @@ class DBNRecipe(ChainRecipe):
     momentum_epoch: int
     steps: int
     annealing: int = 0
+    width: float = 0.0
 
     def longest(self) -> int:
         """The epochs of all layers: the rate has come to 0 then."""
@@ -51,41 +65,6 @@ class DBNRecipe(ChainRecipe):
     ) -> DeepBeliefNet:
         """The net at its start; the visible biases begin at the pixels' means."""
         return DeepBeliefNet(self, dataset.train, seed, device)
-
-
-class RBM(nn.Module):
-    """A restricted Boltzmann machine of binary units, with energy -b v - c h - h W v."""
-
-    def __init__(self, visible: int, hidden: int, std: float, rng: torch.Generator) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(std * torch.randn(hidden, visible, generator=rng))
-        self.visible_bias = nn.Parameter(torch.zeros(visible))
-        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
-
-    def up(self, v: Float[Tensor, "n v"], share: float = 1.0) -> Float[Tensor, "n h"]:
-        """p(h = 1 | v), with that share of the weights."""
-        return linear(share * v, self.weight, self.hidden_bias).sigmoid()
-
-    def down(self, h: Float[Tensor, "n h"], share: float = 1.0) -> Float[Tensor, "n v"]:
-        """p(v = 1 | h), with that share of the weights."""
-        return linear(share * h, self.weight.T, self.visible_bias).sigmoid()
-
-    def free_energy(self, v: Float[Tensor, "n v"]) -> Float[Tensor, " n"]:
-        """F(v) with p(v) = exp(-F(v)) / Z, nats: the hidden units summed out."""
-        return -v @ self.visible_bias - softplus(linear(v, self.weight, self.hidden_bias)).sum(1)
-
-    @torch.no_grad()
-    def gradient_(
-        self, data: Float[Tensor, "n v"], model: Float[Tensor, "m v"], model_h: Float[Tensor, "m h"]
-    ) -> None:
-        """Set the gradients that descend on -log p, nats: statistics under the model less those of the data.
-
-        model, model_h: states of the visible units as the model draws them, and p(h = 1) for each.
-        """
-        data_h = self.up(data)
-        self.weight.grad = model_h.T @ model / len(model) - data_h.T @ data / len(data)
-        self.visible_bias.grad = model.mean(0) - data.mean(0)
-        self.hidden_bias.grad = model_h.mean(0) - data_h.mean(0)
 
 
 class DeepBeliefNet(ChainModel):
@@ -100,14 +79,14 @@ class DeepBeliefNet(ChainModel):
     ) -> None:
         super().__init__(recipe, seed, device)
         init = torch.Generator().manual_seed(seed)
-        sizes = [train.shape[1], *recipe.hidden]
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        layers = nn.ModuleList(RBM(v, h, recipe.weight_std, init) for v, h in pairs)
+        first, pairs = recipe.hidden[0], itertools.pairwise(recipe.hidden)
+        bottom = bottom_layer(train, first, recipe.weight_std, recipe.width, init)
+        layers = nn.ModuleList([bottom, *(RBM(v, h, recipe.weight_std, init) for v, h in pairs)])
         self.layers = cast(Sequence[RBM], layers)
-        with torch.no_grad():
-            self.layers[0].visible_bias.copy_(train.mean(0).clamp(0.01, 0.99).logit())
         self.register_buffer("starts", some_of(train, recipe.chains, init))
-        self.register_buffer("particles", torch.rand(recipe.batch_size, sizes[-1], generator=init).round())
+        self.register_buffer(
+            "particles", torch.rand(recipe.batch_size, recipe.hidden[-1], generator=init).round()
+        )
         self.to(device)
         weights = [layer.weight for layer in self.layers]
         biases = [p for layer in self.layers for p in (layer.visible_bias, layer.hidden_bias)]
@@ -124,12 +103,16 @@ class DeepBeliefNet(ChainModel):
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """A step of contrastive divergence on the layer whose turn it is (Hinton, 2002).
 
-        Returned: the squared error of a reconstruction by means, summed over the units, the mean over images.
+        Images pass up as probabilities of units, points as units that are drawn. Returned: the squared error
+        of a reconstruction by means, summed over the units, the mean over images.
         """
         recipe, top = self.recipe, len(self.layers) - 1
+        x = in_widths(x, recipe.width)
         number = min(self.epoch // recipe.layer_epochs, top)
         for below in self.layers[:number]:
             x = below.up(x)
+            if recipe.width:
+                x = x.bernoulli()
         layer, since = self.layers[number], self.updates - number * recipe.layer_epochs * self.per_epoch
         if number and since == 0:
             layer.visible_bias.copy_(x.mean(0).clamp(0.01, 0.99).logit())
@@ -150,43 +133,67 @@ class DeepBeliefNet(ChainModel):
     def contrastive(self, layer: RBM, x: Float[Tensor, "m v"]) -> tuple[Tensor, Tensor]:
         """Gibbs steps from the data: a reconstruction and the means of the hidden units on it.
 
-        The last reconstruction is a mean, which is as right as a draw, and less noisy.
+        The last reconstruction of an image is a mean, which is as right as a draw, and less noisy.
         """
         h = layer.up(x).bernoulli()
         for _ in range(self.recipe.steps - 1):
-            h = layer.up(layer.down(h).bernoulli()).bernoulli()
+            h = layer.walk(h)
         v = layer.down(h)
+        if self.recipe.width:
+            v = layer.drawn(v)
         return v, layer.up(v)
 
     def persistent(self, layer: RBM) -> tuple[Tensor, Tensor]:
         """Gibbs steps from where the last ones ended: states of the visible units, means of the hidden."""
         for _ in range(self.recipe.steps):
-            v = layer.down(self.particles).bernoulli()
+            v = layer.drawn(layer.down(self.particles))
             means = layer.up(v)
             self.particles.copy_(means.bernoulli())
         return v, means
 
     def chain(self, n: int) -> Iterator[Float[Tensor, "n d"]]:
-        """Gibbs steps of the top RBM; of every state the means are passed down to an image.
+        """Gibbs steps of the top RBM; every state passes means down to an image, or draws to a point.
 
         With annealing they begin at units that know nothing of each other; without, at training images, at
         most as many as the recipe has chains.
         """
-        top, steps = self.layers[-1], self.recipe.annealing
+        top, steps, width = self.layers[-1], self.recipe.annealing, self.recipe.width
         if steps:
             h = top.hidden_bias.sigmoid().expand(n, -1)
         else:
-            h = self.starts[:n]
+            h = in_widths(self.starts[:n], width)
             for layer in self.layers:
                 h = layer.up(h)
         h = h.bernoulli()
         for step in itertools.count(1):
             share = min(step / steps, 1.0) if steps else 1.0
             v = top.down(h, share)
-            h = top.up(v.bernoulli(), share).bernoulli()
+            drawn = top.drawn(v)
+            h = top.up(drawn, share).bernoulli()
+            x = drawn if width else v
             for below in reversed(self.layers[:-1]):
-                v = below.down(v)
-            yield v
+                x = below.drawn(below.down(x)) if width else below.down(x)
+            yield width * x if width else x
+
+    @torch.no_grad()
+    def log_density(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
+        """log p(x), nats, exact: the states of every hidden layer are counted, in float64.
+
+        Of a net of one layer the hidden units are summed out by a formula, and only Z is counted. Raises
+        ValueError for a layer of more units than can be counted.
+        """
+        *lower, top = [copy.deepcopy(layer).double() for layer in self.layers]
+        v = in_widths(x.double(), self.recipe.width)
+        size = x.shape[1] * math.log(self.recipe.width) if self.recipe.width else 0.0
+        if not lower:
+            return -top.free_energy(v) - log_z(top) - size
+        h = states(len(top.visible_bias), v)
+        log_p = -top.free_energy(h)
+        log_p = log_p - log_p.logsumexp(0)
+        for layer in reversed(lower[1:]):
+            below = states(len(layer.visible_bias), v)
+            log_p, h = mixed(layer, below, h, log_p), below
+        return mixed(lower[0], v, h, log_p) - size
 
 
 SCIENCE = "code of Hinton & Salakhutdinov (2006), Science"
@@ -224,8 +231,58 @@ DBN_MNIST = DBNRecipe(
         chains=OURS,
         burn_in=OURS,
         thin=OURS,
+        width=UNUSED,
     ),
 )
 """Two layers, as in Table 1."""
 
 DBN_FACES = on_faces(DBN_MNIST, OURS, epoch_updates=500, preview=500, annealing=0, thin=100)
+
+RBM_WINK = DBNRecipe(
+    name="rbm-wink",
+    data="wink",
+    epochs=10,
+    batch_size=200,
+    epoch_updates=2000,
+    preview=1000,
+    hidden=(12,),
+    layer_epochs=10,
+    learning_rate=0.1,
+    top_rate=0.1,
+    top_momentum=0.5,
+    weight_std=0.3,
+    weight_cost=0.0,
+    momentum=(0.5, 0.5),
+    momentum_epoch=0,
+    steps=5,
+    width=0.25,
+    chains=1000,
+    burn_in=2000,
+    thin=500,
+    sources=WINK_SOURCES
+    | sources(
+        "ours",
+        "batch_size top_momentum weight_std chains annealing",
+        hidden=Source("ours", "few enough for all their states to be counted"),
+        layer_epochs=Source("ours", "all of the training"),
+        learning_rate=UNUSED,
+        momentum=UNUSED,
+        momentum_epoch=UNUSED,
+        top_rate=BY_VALIDATION,
+        width=BY_VALIDATION,
+        weight_cost=Source("ours", "none"),
+        steps=BY_VALIDATION,
+        burn_in=BY_TIME,
+        thin=BY_TIME,
+    ),
+)
+"""A single layer, on points of the plane."""
+
+DBN_WINK = dataclasses.replace(
+    RBM_WINK,
+    name="dbn-wink",
+    hidden=(10, 10),
+    layer_epochs=5,
+    sources={**RBM_WINK.sources, **sources("ours", "momentum momentum_epoch", learning_rate=BY_VALIDATION)},
+)
+"""Two layers: the lower one is trained by contrastive divergence, the upper one on what it draws."""
