@@ -43,7 +43,7 @@ def linear_vae(z_dim: int) -> tuple[VariationalAutoencoder, MultivariateNormal]:
 @pytest.mark.parametrize("z_dim", [1, 2])
 def test_R2_density_and_draws_of_a_linear_decoder_are_a_known_gaussian(z_dim):
     model, expected = linear_vae(z_dim)
-    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(2))
+    x = torch.randn(150, 2, generator=torch.Generator().manual_seed(2))
     np.testing.assert_allclose(model.log_density(x), expected.log_prob(x.double()), atol=1e-4)
     mass, integral = plane.masses(model.log_density(plane.points()))
     assert integral == pytest.approx(expected.log_prob(plane.points()).exp().sum().item() / 32**2, abs=1e-4)
