@@ -218,8 +218,12 @@ def autocorrelation_time(states: Float[Tensor, "*chains steps d"]) -> float:
     lag 0; that of several chains side by side is taken about the mean of all, so that chains which keep apart
     do not pass for ones that have mixed. The sum ends, as Sokal (1997) has it, at the first lag that is five
     times the sum, or else with the last one: the time is then at least that long. Chains that never move, all
-    in one place, have an infinite time.
+    in one place, have an infinite time. Raises ValueError for chains of no step, and for nan.
     """
+    if not states.shape[-2] or states.isnan().any():
+        raise ValueError(
+            f"steps that are numbers are wanted, got {tuple(states.shape)}: run the chain on"
+        )
     x = states.double() - states.double().flatten(0, -2).mean(0)
     steps = x.shape[-2]
     spectrum = torch.fft.rfft(x, 2 * steps, dim=-2).abs().square()

@@ -13,6 +13,7 @@ from torch.distributions import MultivariateNormal
 
 from gansrc import plane
 from gansrc.datasets import of
+from gansrc.measures import autocorrelation_time
 from gansrc.models.ae import AE_WINK
 from gansrc.models.gsn import GSN_WINK, DeepGSN
 from gansrc.models.vae import VAE_MNIST, VAE_WINK, VariationalAutoencoder
@@ -43,7 +44,7 @@ def linear_vae(z_dim: int) -> tuple[VariationalAutoencoder, MultivariateNormal]:
 @pytest.mark.parametrize("z_dim", [1, 2])
 def test_R2_density_and_draws_of_a_linear_decoder_are_a_known_gaussian(z_dim):
     model, expected = linear_vae(z_dim)
-    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(2))
+    x = torch.randn(150, 2, generator=torch.Generator().manual_seed(2))
     np.testing.assert_allclose(model.log_density(x), expected.log_prob(x.double()), atol=1e-4)
     mass, integral = plane.masses(model.log_density(plane.points()))
     assert integral == pytest.approx(expected.log_prob(plane.points()).exp().sum().item() / 32**2, abs=1e-4)
@@ -124,3 +125,9 @@ def test_R7_without_resampling_a_step_gives_the_mean():
     _, given, drawn = model.step([x, torch.zeros(3, 2)])
     np.testing.assert_allclose(drawn.detach(), given.detach()[:, :2])
     np.testing.assert_allclose(drawn.detach(), 0.8 * x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("states", [torch.zeros(3, 0, 2), torch.full((3, 5, 2), math.nan)])
+def test_R7_a_chain_without_steps_or_of_no_numbers(states):
+    with pytest.raises(ValueError, match="steps that are numbers are wanted, got .3, ., 2.: run the chain"):
+        autocorrelation_time(states)

@@ -227,9 +227,8 @@ def some_of(train: Float[Tensor, "n d"], m: int, rng: torch.Generator) -> Float[
     return train[torch.randint(len(train), (m,), generator=rng).to(train.device)]
 
 
-_EVERY = dict.fromkeys(("name", "epochs", "epoch_updates", "preview", "rows_per_epoch"), OURS)
 MNIST_SOURCES: dict[str, Source] = {
-    **_EVERY,
+    **dict.fromkeys(("name", "epochs", "epoch_updates", "preview", "rows_per_epoch"), OURS),
     "data": Source("as for the GAN", "the first 50,000 training images of MNIST in [0, 1]"),
 }
 """Of the fields that every recipe has, where a model's own do not say otherwise."""
