@@ -57,6 +57,7 @@ def score_off(mean: float, std: float) -> float:
 def test_R5_the_score_of_a_bell(bell: tuple[float, float]) -> None:
     assert not judged("R5", score_off=score_off(*bell))
     assert not judged("R5", denoised_score_off=score_off(*bell))
+    assert score_off(*bell) > 0.5
 
 
 def test_R5_a_density_that_was_normalised() -> None:
@@ -64,8 +65,12 @@ def test_R5_a_density_that_was_normalised() -> None:
     assert not judged("R5", least_log_z=abs(math.log(integral)))
 
 
-def test_R5_noise_that_was_not_learnt_away_from() -> None:
-    # The bell of the recipes alone, untrained: TV .78 of the page's grid.
+def test_R5_a_precision_by_likelihood_that_forgets_the_normaliser() -> None:
+    # -precision x^2 / 2 is largest at precision 0: all of the page's, 2.8, is missed.
+    assert not judged("R5", precision_error=2.8)
+
+
+def test_R5_R6_nothing_learnt_but_the_bell_around_all() -> None:
     bell = torch.distributions.Normal(0.0, 2.0).log_prob(plane.points()).sum(1)
     distance, _ = plane.distances(plane.masses(bell)[0])
     assert not judged("R5", distance=distance)
@@ -82,11 +87,13 @@ def test_R6_a_normaliser_that_is_a_nat_off(nats: float) -> None:
 def test_R6_noise_that_moves_in_place_of_noise_that_stays() -> None:
     right = RIGHT["R6"]
     assert not judged("R6", stays_first=right["moves_first"], stays_last=right["moves_last"])
-    assert not judged("R6", beside=right["follows"], beside_value=-1.38)
+    assert not judged("R6", moves_first=right["stays_first"], moves_last=right["stays_last"])
+    assert not judged("R6", beside=right["follows"], beside_value=-1.38, generator=0.1)
 
 
 def test_R6_noise_around_the_data_in_place_of_noise_beside_them() -> None:
-    assert not judged("R6", beside=0.22, beside_value=-0.6)
+    assert not judged("R6", beside=0.72, beside_value=-0.6)
+    assert not judged("R6", beside=0.22, generator=0.1)
 
 
 def test_R6_an_opponent_that_does_not_move_in_place_of_a_generator() -> None:

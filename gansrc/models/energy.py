@@ -130,7 +130,10 @@ class Energy(ChainModel):
         return torch.distributions.Normal(0.0, self.recipe.spread).log_prob(x).sum(1)
 
     def log_density(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """log p(x), nats; but for a constant where c is not learnt."""
+        """log p(x), nats; but for a constant where c is not learnt. Raises ValueError for points of another
+        space."""
+        if x.shape[1] != self.starts.shape[1]:
+            raise ValueError(f"points must be of shape (n, {self.starts.shape[1]}), got {tuple(x.shape)}")
         x = x.to(self.c)
         return self.net(x) + self.c + self.log_noise(x)
 
