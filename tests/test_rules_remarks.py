@@ -193,6 +193,7 @@ def test_R8_minimax_accord_is_the_cosine_of_two_tables_of_mixed_derivatives() ->
 def test_R8_minimax_goes_either_way() -> None:
     assert not judged("R8-minimax")  # what the page finds
     assert judged("R8-minimax", pm=1.0)  # units that help their predictors: the paper would be right
+    assert judged("R8-minimax", penalty=0.9)
     assert not judged("R8-minimax", pm=1.0, gan=0.9)
     assert not judged("R8-minimax", pm=1.0, descent=0.1)  # a measure that does not know a descent
 
