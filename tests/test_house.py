@@ -12,14 +12,16 @@ import pytest
 import gansrc
 
 HOME = Path(gansrc.__file__).parent
+SHARED = {"models.base", "models.boltzmann"}
+"""Of the models' files those that others build on."""
 LAYERS = (
     {"streams"},
     {"theory", "parzen", "measures", "mosaics", "networks", "devices"},
     {"claims", "figures", "plane"},
     {"datasets"},
     {"game", "film", "model"},
-    {"seeds", "models.base", "models.boltzmann"},
-    {"gan"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - {"models.base", "models.boltzmann"},
+    {"seeds"} | SHARED,
+    {"gan"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - SHARED,
     {"recipes", "runs.provenance", "runs.files", "runs.progress"},
     {"catalogue", "runs.record"},
     {"runs.run"},
