@@ -255,6 +255,7 @@ def test_what_cannot_be_done_is_told(call, fault: str) -> None:
         call()
 
 
+@pytest.mark.filterwarnings("ignore:best sigma")  # of a few points
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_run_on_points_from_the_command_line_to_its_density(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
