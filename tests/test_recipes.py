@@ -34,7 +34,7 @@ EVERY_YAML = {
     # ExponentialDecay; init_momentum and MomentumAdjustor
     "decay": 1.000004, "min_learning_rate": 1e-6, "momentum": (0.5, 0.7), "momentum_epochs": 250,
     # AdversaryCost2 of __init__.py: g_obj's target is 1; d_obj = 0.5 * (...); one y_hat0; both move at once
-    "order": "simultaneous", "k": 1, "saturating": False, "d_cost": 0.5, "fresh_masks": False,
+    "order": "simultaneous", "k": 1, "g_steps": 1, "saturating": False, "d_cost": 0.5, "fresh_masks": False,
     # parzen_ll.py; no running mean
     "preview": 10_000, "average": OURS,
 }  # fmt: skip
