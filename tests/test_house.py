@@ -19,7 +19,7 @@ LAYERS = (
     {"datasets"},
     {"game", "film", "model"},
     {"seeds", "models.base"},
-    {"gan"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - {"models.base"},
+    {"gan", "modes"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - {"models.base"},
     {"recipes", "runs.provenance", "runs.files", "runs.progress"},
     {"catalogue", "runs.record"},
     {"runs.run"},

@@ -1,0 +1,68 @@
+"""How many modes samples cover, against steps of G for one of D, Adam's rates, and plain momentum.
+
+`python benchmarks/helvetica.py` plays ten games in each setting, up to a minute each, and adds what they
+came to, counts of samples by mode, to results/helvetica.jsonl. Settings that are there already stay.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import torch
+from lines import RESULTS, add, line
+
+from gansrc.game import Rules
+from gansrc.modes import Crowd, grid, ring
+
+PAIRS, SAMPLES, POINTS = 10, 2500, 100_000
+"""Seeds, samples of each, points of the data."""
+EQUAL, TENFOLD = (1e-3, 1e-3), (1e-3, 1e-4)
+"""Adam's rates for G and D: the same, and ten times as large for G."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One cell of the table: the data, the rules of the game, Adam's rates (without: momentum)."""
+
+    data: str
+    k: int = 1
+    g_steps: int = 1
+    rates: tuple[float, float] | None = EQUAL
+    updates: int = 2000
+
+    def counts(self) -> list[list[int]]:
+        """Samples of high quality, by pair of nets and mode."""
+        modes = {"ring": ring, "grid": grid}[self.data]()
+        data = modes.draw(POINTS, torch.Generator().manual_seed(0))
+        rules = Rules(k=self.k, g_steps=self.g_steps, batch_size=64, learning_rate=0.05, momentum=(0.5, 0.5))
+        crowd = Crowd(PAIRS, rules, rates=self.rates)
+        crowd.on(data, self.updates)
+        return [modes.counts(samples).tolist() for samples in crowd.samples(SAMPLES)]
+
+
+SETTINGS = [
+    setting
+    for data in ("ring", "grid")
+    for setting in (
+        Setting(data), Setting(data, k=5), Setting(data, g_steps=2), Setting(data, g_steps=5),
+        Setting(data, rates=TENFOLD), Setting(data, rates=None),
+    )
+]  # fmt: skip
+"""All cells."""
+
+
+def main() -> None:
+    """Play what is missing, and add a line to the record after each setting."""
+    file = RESULTS / "helvetica.jsonl"
+    known = [json.loads(text)["setting"] for text in file.read_text().splitlines()] if file.exists() else []
+    for setting in SETTINGS:
+        values = json.loads(json.dumps(dataclasses.asdict(setting)))
+        if values not in known:
+            new = line(torch.device("cpu"), setting=values, samples=SAMPLES)
+            add("helvetica", new | {"counts": setting.counts()})
+            print(values, flush=True)
+
+
+if __name__ == "__main__":
+    main()
