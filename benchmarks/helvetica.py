@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import torch
 from lines import RESULTS, add, line
@@ -19,6 +20,10 @@ PAIRS, SAMPLES, POINTS = 10, 2500, 100_000
 """Seeds, samples of each, points of the data."""
 EQUAL, TENFOLD = (1e-3, 1e-3), (1e-3, 1e-4)
 """Adam's rates for G and D: the same, and ten times as large for G."""
+RULES = Rules(batch_size=64, learning_rate=0.05, momentum=(0.5, 0.5))
+"""Of all games, but for how often each net moves."""
+COURSE = ((1, 2000), (10, 200), (1, 2000))
+"""In step, then G ahead, then in step again: steps of G for one of D, and updates."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +40,27 @@ class Setting:
         """Samples of high quality, by pair of nets and mode."""
         modes = {"ring": ring, "grid": grid}[self.data]()
         data = modes.draw(POINTS, torch.Generator().manual_seed(0))
-        rules = Rules(k=self.k, g_steps=self.g_steps, batch_size=64, learning_rate=0.05, momentum=(0.5, 0.5))
+        rules = dataclasses.replace(RULES, k=self.k, g_steps=self.g_steps)
         crowd = Crowd(PAIRS, rules, rates=self.rates)
         crowd.on(data, self.updates)
         return [modes.counts(samples).tolist() for samples in crowd.samples(SAMPLES)]
+
+
+def course() -> dict[str, list[list[Any]]]:
+    """Ten games on the ring through COURSE: after each part, by pair, the counts, and how wide samples lie.
+
+    Width is the root of the sum of both variances: 1 for the data.
+    """
+    modes, found = ring(), {"counts": [], "width": []}
+    data = modes.draw(POINTS, torch.Generator().manual_seed(0))
+    crowd = Crowd(PAIRS, RULES, rates=EQUAL)
+    for g_steps, updates in COURSE:
+        crowd.rules = dataclasses.replace(RULES, g_steps=g_steps)
+        crowd.on(data, updates)
+        samples = crowd.samples(SAMPLES)
+        found["counts"].append([modes.counts(part).tolist() for part in samples])
+        found["width"].append(samples.var(1).sum(-1).sqrt().tolist())
+    return found
 
 
 SETTINGS = [
@@ -62,6 +84,8 @@ def main() -> None:
             new = line(torch.device("cpu"), setting=values, samples=SAMPLES)
             add("helvetica", new | {"counts": setting.counts()})
             print(values, flush=True)
+    if COURSE not in [tuple(map(tuple, setting)) for setting in known if isinstance(setting, list)]:
+        add("helvetica", line(torch.device("cpu"), setting=COURSE, samples=SAMPLES) | course())
 
 
 if __name__ == "__main__":

@@ -130,6 +130,29 @@ def covered(x: Float[Tensor, "m d"], by: Float[Tensor, "n d"], k: int = 3) -> fl
     return (torch.cdist(x, by) <= reach).any(1).float().mean().item()
 
 
+@torch.no_grad()
+def birthday(x: Float[Tensor, "n d"], within: float, trials: int = 400, seed: int = 0) -> float:
+    """How many of the rows x one has to draw until two are no further apart than `within`: the median.
+
+    The birthday test (Arora and Zhang, 2017): of N equally likely images about 1.18 sqrt(N) have to be drawn
+    until one comes twice. The rows are shuffled `trials` times; infinite if no two are that near. Raises
+    ValueError for fewer than two rows.
+    """
+    if len(x) < 2:
+        raise ValueError(f"two rows at least are wanted, got {len(x)}: draw more")
+    near = (torch.cdist(x, x) <= within).triu_(1)
+    share = near.sum().item() / (len(x) * (len(x) - 1) / 2)
+    if share == 0:
+        return math.inf
+    enough = math.ceil(100 / math.sqrt(share))  # rows, by far: more would only cost time
+    first, second = near[:enough, :enough].nonzero().T
+    rng, waits = torch.Generator().manual_seed(seed), []
+    for _ in range(trials):
+        place = torch.randperm(min(enough, len(x)), generator=rng)
+        waits.append(torch.maximum(place[first], place[second]).min() + 1)
+    return torch.stack(waits).double().median().item()
+
+
 def centroids(
     train: Float[Tensor, "n d"], start: Float[Tensor, "k d"], directions: int = 50
 ) -> tuple[Float[Tensor, "k d"], Int64[Tensor, " k"]]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial import KDTree
 
-from gansrc.measures import autocorrelation_time, centroids, judge, nearest
+from gansrc.measures import autocorrelation_time, birthday, centroids, judge, nearest
 
 
 def test_F2_nearest_rows_and_their_distances():
@@ -82,3 +82,27 @@ def test_I2_many_short_chains_show_the_time_of_a_long_one():
 def test_I2_chains_that_keep_each_to_its_place_show_no_time_but_their_length():
     places = torch.arange(8.0)[:, None, None] + 0.01 * torch.randn(8, 10, 1)
     assert autocorrelation_time(places) == pytest.approx(2 * 10 - 1, rel=0.01)
+
+
+def test_D1_of_23_people_two_share_a_birthday():
+    day = torch.randint(365, (3000, 1), generator=torch.Generator().manual_seed(0)).float()
+    assert abs(birthday(day, 0.5, trials=2000) - 23) <= 1
+    assert birthday(torch.arange(50.0)[:, None], 0.5) == float("inf")
+    with pytest.raises(ValueError, match="^two rows at least are wanted, got 1: draw more$"):
+        birthday(day[:1], 0.5)
+
+
+def test_D1_the_first_pair_by_brute_force():
+    rng = np.random.default_rng(0)
+    x = rng.random((40, 2))
+    waits = []
+    for _ in range(1000):
+        order = rng.permutation(40)
+        seen: list[np.ndarray] = []
+        for point in x[order]:
+            if any(np.hypot(*(point - other)) <= 0.05 for other in seen):
+                break
+            seen.append(point)
+        waits.append(len(seen) + 1)
+    found = birthday(torch.from_numpy(x), 0.05, trials=1000)
+    assert abs(found - np.median(waits)) <= 1

@@ -202,6 +202,21 @@ def test_the_texts_recipes_change_order_and_cost_alone_and_the_narrow_one_its_wi
     ]  # fmt: skip
 
 
+def test_the_pair_whose_g_is_ahead_is_a_tenth_as_wide_and_that_of_the_plane_keeps_the_texts_order():
+    small, points = recipe("mnist-algorithm-1-g-20"), recipe("gan-wink")
+    assert differences(MNIST_ALGORITHM_1, small) == [
+        ("epochs", 250, 1), ("rows_per_epoch", 1, 5), ("g_hidden", (1200, 1200), (120, 120)),
+        ("g_range", 0.05, 0.089), ("d_hidden", (240, 240), (24, 24)), ("d_range", 0.005, 0.05),
+        ("g_steps", 1, 20),
+    ]  # fmt: skip
+    assert (small.data, points.data) == ("mnist", "wink")
+    changed = {name for name, *_ in differences(MNIST_ALGORITHM_1, points)}
+    assert not changed & {"order", "k", "g_steps", "saturating", "d_cost"}
+    for one in (small, points):
+        for name in {name for name, *_ in differences(MNIST_ALGORITHM_1, one)}:
+            assert one.sources[name].where == "ours"
+
+
 @pytest.mark.parametrize(
     ("noise", "expected"), [("gaussian", norm()), ("uniform", uniform(-(3**0.5), 2 * 3**0.5))]
 )
