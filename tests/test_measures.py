@@ -88,6 +88,7 @@ def test_D1_of_23_people_two_share_a_birthday():
     day = torch.randint(365, (3000, 1), generator=torch.Generator().manual_seed(0)).float()
     assert abs(birthday(day, 0.5, trials=2000) - 23) <= 1
     assert birthday(torch.arange(50.0)[:, None], 0.5) == float("inf")
+    assert birthday(torch.zeros(50, 1), 0.5) == 2
     with pytest.raises(ValueError, match="^two rows at least are wanted, got 1: draw more$"):
         birthday(day[:1], 0.5)
 

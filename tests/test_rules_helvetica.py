@@ -94,6 +94,7 @@ def test_D1_one_that_is_not_cured() -> None:
 
 def test_D1_one_that_never_was_in_step() -> None:
     assert not judged(noise(), collapsed(), perfect())
+    assert not judged(noise(), collapsed(), perfect(), in_step=8.0)  # of more samples, which hit each mode
     assert not judged(collapsed(), collapsed(), perfect())
 
 
