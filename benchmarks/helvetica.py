@@ -13,8 +13,12 @@ from typing import Any
 import torch
 from lines import RESULTS, add, line
 
+from gansrc import datasets
 from gansrc.game import Rules
+from gansrc.gan import GAN
+from gansrc.measures import birthday, judge, twins
 from gansrc.modes import Crowd, grid, ring
+from gansrc.runs import Run
 
 PAIRS, SAMPLES, POINTS = 10, 2500, 100_000
 """Seeds, samples of each, points of the data."""
@@ -28,6 +32,9 @@ COURSES = (
 )
 """Games in parts: steps of D, of G, and updates. G ahead, D catches up, G ahead again, D frozen; G ahead, in
 step."""
+
+IN_STEP = (500, 1500, 3000, 5000)
+"""Updates of the digits' game between two looks at it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +74,26 @@ def course(parts: tuple[tuple[int, int, int], ...]) -> dict[str, list[list[Any]]
     return found
 
 
+def digits() -> dict[str, list[Any]]:
+    """The recorded run on MNIST whose G was ahead, in step again: at some counts of updates, samples by digit
+    as a small net reads them, draws until a pair (0 for none), and at last 24 samples as bytes."""
+    mnist, home = datasets.mnist(), RESULTS.parents[1] / "book" / "runs"
+    model = Run(home / "mnist-algorithm-1-g-20").model(mnist)
+    assert isinstance(model, GAN)
+    model.game.rules = dataclasses.replace(model.game.rules, g_steps=1)
+    reader = judge(mnist.train, mnist.labels["train"], updates=300)
+    found: dict[str, list[Any]] = {"updates": [], "kinds": [], "draws": []}
+    for updates in IN_STEP:
+        model.fit(mnist.train, updates)
+        samples = model.samples(2000, torch.Generator().manual_seed(0))
+        draws = birthday(samples, twins(mnist.valid))
+        found["updates"].append(model.updates)
+        found["kinds"].append(reader(samples).argmax(1).bincount(minlength=10).tolist())
+        found["draws"].append(draws if draws < len(samples) else 0)
+    found["images"] = (samples[:24] * 255).byte().tolist()
+    return found
+
+
 SETTINGS = [
     setting
     for data in ("ring", "grid")
@@ -93,6 +120,8 @@ def main() -> None:
             new = line(torch.device("cpu"), setting=values, samples=SAMPLES)
             add("helvetica", new | {"counts": setting.counts()})
             print(values, flush=True)
+    if "digits" not in known:
+        add("helvetica", line(torch.device("cpu"), setting="digits", samples=2000) | digits())
 
 
 if __name__ == "__main__":

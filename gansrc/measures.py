@@ -131,6 +131,20 @@ def covered(x: Float[Tensor, "m d"], by: Float[Tensor, "n d"], k: int = 3) -> fl
 
 
 @torch.no_grad()
+def twins(x: Float[Tensor, "n d"], n: int = 2000, pairs: int = 1_000_000) -> float:
+    """The distance within which one pair in so many lies, of the first n rows of x.
+
+    Raises ValueError if these have fewer than `pairs` pairs.
+    """
+    x = x[:n]
+    nearest = len(x) * (len(x) - 1) // 2 // pairs
+    if not nearest:
+        raise ValueError(f"{pairs:,} pairs are wanted, {len(x)} rows have fewer: give more rows")
+    upper = torch.triu_indices(len(x), len(x), 1)
+    return torch.cdist(x, x)[tuple(upper)].kthvalue(nearest + 1).values.item()
+
+
+@torch.no_grad()
 def birthday(x: Float[Tensor, "n d"], within: float, trials: int = 400, seed: int = 0) -> float:
     """How many of the rows x one has to draw until two are no further apart than `within`: the median.
 

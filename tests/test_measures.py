@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial import KDTree
 
-from gansrc.measures import autocorrelation_time, birthday, centroids, judge, nearest
+from gansrc.measures import autocorrelation_time, birthday, centroids, judge, nearest, twins
 
 
 def test_F2_nearest_rows_and_their_distances():
@@ -107,3 +107,12 @@ def test_D1_the_first_pair_by_brute_force():
         waits.append(len(seen) + 1)
     found = birthday(torch.from_numpy(x), 0.05, trials=1000)
     assert abs(found - np.median(waits)) <= 1
+
+
+def test_D1_one_pair_in_a_hundred_is_as_near_as_twins():
+    x = np.random.default_rng(0).random((60, 3))
+    found = twins(torch.from_numpy(x), n=50, pairs=100)
+    gaps = sorted(np.linalg.norm(a - b) for i, a in enumerate(x[:50]) for b in x[:i])
+    assert found == pytest.approx(gaps[12])  # of 1,225 pairs, 12 are nearer
+    with pytest.raises(ValueError, match="^100 pairs are wanted, 5 rows have fewer: give more rows$"):
+        twins(torch.from_numpy(x), n=5, pairs=100)

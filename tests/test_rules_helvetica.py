@@ -59,7 +59,7 @@ def figures(in_step: Tensor, provoked: Tensor, cured: Tensor, modes: Modes = RIN
         "ahead": numbers[1], "quality": (parts[0].sum() / (GAMES * N)).item(),
         "cured_quality": (parts[2].sum() / (GAMES * N)).item(),
         "noise_quality": modes.counts(noise()[0]).sum().item() / N,
-        "width": width[0], "narrow": width[1], "wide_again": width[2],
+        "slowly": numbers[2], "narrow": width[1], "width": width[2],
         "kinds": 3, "kinds_cured": 9, "draws": images(4), "draws_cured": images(300_000),
     }  # fmt: skip
 
@@ -90,6 +90,7 @@ def test_D1_one_that_is_not_cured() -> None:
     half = perfect()
     half[..., 1] = half[..., 1].abs()  # the upper half of the ring
     assert not judged(perfect(), collapsed(), half)
+    assert not judged(perfect(), collapsed(), perfect(), slowly=2.0)
 
 
 def test_D1_one_that_never_was_in_step() -> None:
