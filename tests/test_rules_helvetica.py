@@ -60,7 +60,7 @@ def figures(in_step: Tensor, provoked: Tensor, cured: Tensor, modes: Modes = RIN
         "cured_quality": (parts[2].sum() / (GAMES * N)).item(),
         "noise_quality": modes.counts(noise()[0]).sum().item() / N,
         "slowly": numbers[2], "narrow": width[1], "width": width[2],
-        "kinds": 3, "kinds_cured": 9, "draws": images(4), "draws_cured": images(300_000),
+        "kinds": 3, "kinds_cured": 10, "draws": images(4), "draws_cured": images(300_000),
     }  # fmt: skip
 
 
@@ -112,5 +112,5 @@ def test_D1_a_measure_that_counts_noise_as_modes() -> None:
 
 def test_D1_digits_that_do_not_collapse_or_are_not_cured() -> None:
     few, many = images(4), images(300_000)
-    for wrong in ({"kinds": 9}, {"kinds_cured": 3}, {"draws": many}, {"draws_cured": few}, {"games": 3}):
+    for wrong in ({"kinds_cured": 5}, {"draws": 60.0, "draws_cured": 2000.0}, {"draws": many}, {"draws_cured": few}, {"games": 3}):
         assert not judged(perfect(), collapsed(), perfect(), **wrong)
