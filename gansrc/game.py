@@ -24,13 +24,13 @@ class Rules:
 
     order: "alternating" (Algorithm 1: D moves, then G against the new D) or "simultaneous" (the authors'
     code: one set of samples and of D's dropout masks for both costs, both gradients taken before either net
-    moves). k: steps of D for one of G. saturating: G descends log(1 - D(G(z))), else it ascends log D(G(z)).
+    moves). k: steps of D in an update. saturating: G descends log(1 - D(G(z))), else it ascends log D(G(z)).
     d_cost: factor on D's cost; the authors' code has 1/2. batch_size: m of Algorithm 1. learning_rate, decay,
     min_learning_rate: after every update the rate is divided by `decay`, down to the floor. momentum: its
     first and last value, linear from epoch 1 to `momentum_epochs`. fresh_masks: G's cost sees masks of its
     own in simultaneous play too. max_column_norm: after every step no unit has a larger norm of the weights
     into it; 0 for no limit. epoch_updates: how many updates count as an epoch; 0 for one pass through the
-    data.
+    data. g_steps: steps of G in an update; more than the one of Algorithm 1 send it ahead of D.
     """
 
     order: str = "alternating"
@@ -46,6 +46,7 @@ class Rules:
     fresh_masks: bool = False
     max_column_norm: float = 0.0
     epoch_updates: int = 0
+    g_steps: int = 1
 
     def batches_per_epoch(self, n: int) -> int:
         """Minibatches that count as an epoch, with n training examples."""
@@ -56,7 +57,11 @@ class Rules:
             raise ValueError(f"order must be 'alternating' or 'simultaneous', got {self.order!r}")
         if self.order == "simultaneous" and self.k != 1:
             raise ValueError(f"simultaneous updates need k = 1, got k = {self.k}: use order='alternating'")
-        for name in ("k", "d_cost", "batch_size", "learning_rate"):
+        if self.order == "simultaneous" and self.g_steps != 1:
+            raise ValueError(
+                f"simultaneous updates need g_steps = 1, got {self.g_steps}: use order='alternating'"
+            )
+        for name in ("k", "g_steps", "d_cost", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
@@ -147,7 +152,7 @@ class Game:
         return self.simultaneous_update(batches)
 
     def alternating_update(self, batches: Iterator[Float[Tensor, "*s m d"]]) -> Float[Tensor, "*s 4"]:
-        """One iteration of Algorithm 1 as the paper has it, k steps of D and one of G."""
+        """One iteration of Algorithm 1 as the paper has it, k steps of D and one of G (or `g_steps`)."""
         G, D, rules = self.generator, self.discriminator, self.rules
         for _ in range(rules.k):  # for k steps do
             x = next(batches)  # sample m examples from the data,
@@ -156,9 +161,10 @@ class Game:
             real, fake = D(torch.cat([x, samples], self.batch_axis)).chunk(2, -1)
             value = minibatch_value(real, fake)
             self.descend(D, -rules.d_cost * value)  # update D by ascending its gradient.
-        z = self.codes()  # Sample m noise samples;
-        cost = generator_cost(D(G(z)), rules.saturating)
-        self.descend(G, cost)  # update G by descending its gradient.
+        for _ in range(rules.g_steps):
+            z = self.codes()  # Sample m noise samples;
+            cost = generator_cost(D(G(z)), rules.saturating)
+            self.descend(G, cost)  # update G by descending its gradient.
         return report(value, cost, real, fake)
 
     def simultaneous_update(self, batches: Iterator[Float[Tensor, "*s m d"]]) -> Float[Tensor, "*s 4"]:

@@ -130,6 +130,43 @@ def covered(x: Float[Tensor, "m d"], by: Float[Tensor, "n d"], k: int = 3) -> fl
     return (torch.cdist(x, by) <= reach).any(1).float().mean().item()
 
 
+@torch.no_grad()
+def twins(x: Float[Tensor, "n d"], n: int = 2000, pairs: int = 1_000_000) -> float:
+    """The distance within which one pair in so many lies, of the first n rows of x.
+
+    Raises ValueError if these have fewer than `pairs` pairs.
+    """
+    x = x[:n]
+    nearest = len(x) * (len(x) - 1) // 2 // pairs
+    if not nearest:
+        raise ValueError(f"{pairs:,} pairs are wanted, {len(x)} rows have fewer: give more rows")
+    upper = torch.triu_indices(len(x), len(x), 1)
+    return torch.cdist(x, x)[tuple(upper)].kthvalue(nearest + 1).values.item()
+
+
+@torch.no_grad()
+def birthday(x: Float[Tensor, "n d"], within: float, trials: int = 400, seed: int = 0) -> float:
+    """How many of the rows x one has to draw until two are no further apart than `within`: the median.
+
+    The birthday test (Arora and Zhang, 2017): of N equally likely images about 1.18 sqrt(N) have to be drawn
+    until one comes twice. The rows are shuffled `trials` times; infinite if no two are that near. Raises
+    ValueError for fewer than two rows.
+    """
+    if len(x) < 2:
+        raise ValueError(f"two rows at least are wanted, got {len(x)}: draw more")
+    near = (torch.cdist(x, x) <= within).triu_(1)
+    share = near.sum().item() / (len(x) * (len(x) - 1) / 2)
+    if share == 0:
+        return math.inf
+    enough = math.ceil(100 / math.sqrt(share))  # rows, by far: more would only cost time
+    first, second = near[:enough, :enough].nonzero().T
+    rng, waits = torch.Generator().manual_seed(seed), []
+    for _ in range(trials):
+        place = torch.randperm(min(enough, len(x)), generator=rng)
+        waits.append(torch.maximum(place[first], place[second]).min() + 1)
+    return torch.stack(waits).double().median().item()
+
+
 def centroids(
     train: Float[Tensor, "n d"], start: Float[Tensor, "k d"], directions: int = 50
 ) -> tuple[Float[Tensor, "k d"], Int64[Tensor, " k"]]:
@@ -221,9 +258,7 @@ def autocorrelation_time(states: Float[Tensor, "*chains steps d"]) -> float:
     in one place, have an infinite time. Raises ValueError for chains of no step, and for nan.
     """
     if not states.shape[-2] or states.isnan().any():
-        raise ValueError(
-            f"steps that are numbers are wanted, got {tuple(states.shape)}: run the chain on"
-        )
+        raise ValueError(f"steps that are numbers are wanted, got {tuple(states.shape)}: run the chain on")
     x = states.double() - states.double().flatten(0, -2).mean(0)
     steps = x.shape[-2]
     spectrum = torch.fft.rfft(x, 2 * steps, dim=-2).abs().square()

@@ -118,6 +118,25 @@ def test_A1_alternating_update_is_algorithm_1_by_finite_differences(saturating, 
     np.testing.assert_allclose(flat(game.generator), flat(G) - 0.3 * numeric_gradient(cost, G), atol=1e-7)
 
 
+def test_D1_every_step_of_g_has_codes_of_its_own_and_the_same_d_by_finite_differences():
+    game = new_game(dropout=0.0, g_steps=2, learning_rate=0.3, momentum=(0.0, 0.0))
+    G = copy.deepcopy(game.generator)
+    with drawing_from(torch.Generator().manual_seed(0)):
+        _, *codes = (game.noise.sample((4,)) for _ in range(3))  # the first are for D
+    told = game.play(DATA, 1)
+    D = game.discriminator  # it moved once, before G
+    for z in codes:
+
+        def cost(z: torch.Tensor = z) -> float:
+            with torch.no_grad():
+                return float(np.mean(np.log1p(np.exp(-D(G(z)).numpy()))))
+
+        last, slope = cost(), numeric_gradient(cost, G)
+        nn.utils.vector_to_parameters(torch.from_numpy(flat(G) - 0.3 * slope), G.parameters())
+    np.testing.assert_allclose(flat(game.generator), flat(G), atol=1e-7)
+    assert told["g_cost"] == pytest.approx(last, rel=1e-6)
+
+
 def test_A1_simultaneous_update_takes_both_gradients_at_the_old_point_with_half_the_cost():
     game = new_game(dropout=0.0, order="simultaneous", d_cost=0.5, learning_rate=0.3, momentum=(0.0, 0.0))
     G, D = copy.deepcopy((game.generator, game.discriminator))
@@ -345,7 +364,12 @@ def test_any_pair_of_modules_learns_a_shifted_gaussian():
         ),
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
         ({"batch_size": -1}, "batch_size must be positive, got -1"),
+        (
+            {"order": "simultaneous", "g_steps": 2},
+            "simultaneous updates need g_steps = 1, got 2: use order='alternating'",
+        ),
         ({"k": 0}, "k must be positive, got 0"),
+        ({"g_steps": 0}, "g_steps must be positive, got 0"),
     ],
 )
 def test_bad_rules(rules, message):
@@ -377,7 +401,8 @@ IMAGES = torch.rand(60, 16, generator=torch.Generator().manual_seed(5))
 
 @pytest.mark.parametrize(("order", "k"), [("alternating", 1), ("alternating", 3), ("simultaneous", 1)])
 def test_games_played_together_come_to_what_each_comes_to_alone(order, k):
-    alone, together = (maxout_games((3, 4, 9), order, k=k, average=0.9) for _ in range(2))
+    steps = {"k": k, "g_steps": 2 if k > 1 else 1}
+    alone, together = (maxout_games((3, 4, 9), order, average=0.9, **steps) for _ in range(2))
     means = [game.play(IMAGES, 40) for game in alone]
     many = Games(together)
     first, second = many.play(IMAGES, 13), many.play(IMAGES, 27)

@@ -32,6 +32,8 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "mnist": (784, {"d_range": 0.05}),
     "mnist-algorithm-1": (784, {"d_range": 0.05}),
     "mnist-algorithm-1-k-2": (784, {**NARROW, "momentum_epochs": 6}),
+    "mnist-algorithm-1-g-20": (784, {"g_hidden": (20, 16), "d_hidden": (12, 8)}),
+    "gan-wink": (2, {}),
     "faces": (100, {**NARROW, "g_output_sparse": 3, "z_dim": 6, "max_column_norm": 1.0}),
     "cifar10-conv": (
         3 * 16 * 16,

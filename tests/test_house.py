@@ -20,7 +20,7 @@ LAYERS = (
     {"datasets"},
     {"game", "film", "model"},
     {"seeds"} | MODEL_PARTS,
-    {"gan"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - MODEL_PARTS,
+    {"gan", "modes"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - MODEL_PARTS,
     {"recipes", "runs.provenance", "runs.files", "runs.progress"},
     {"catalogue", "runs.record"},
     {"runs.run"},

@@ -10,11 +10,13 @@ from scipy.spatial import KDTree
 
 from gansrc.measures import (
     autocorrelation_time,
+    birthday,
     centroids,
     class_shares,
     judge,
     nearest,
     total_variation,
+    twins,
 )  # fmt: skip
 
 
@@ -100,3 +102,37 @@ def test_shares_of_classes_and_how_far_they_are_apart():
     assert total_variation(shares, uniform) == pytest.approx(max(events).item())
     assert total_variation(shares, shares) == 0
     assert total_variation(torch.eye(4)[0], torch.eye(4)[2]) == 1
+
+
+def test_D1_of_23_people_two_share_a_birthday():
+    day = torch.randint(365, (3000, 1), generator=torch.Generator().manual_seed(0)).float()
+    assert abs(birthday(day, 0.5, trials=2000) - 23) <= 1
+    assert birthday(torch.arange(50.0)[:, None], 0.5) == float("inf")
+    assert birthday(torch.zeros(50, 1), 0.5) == 2
+    with pytest.raises(ValueError, match="^two rows at least are wanted, got 1: draw more$"):
+        birthday(day[:1], 0.5)
+
+
+def test_D1_the_first_pair_by_brute_force():
+    rng = np.random.default_rng(0)
+    x = rng.random((40, 2))
+    waits = []
+    for _ in range(1000):
+        order = rng.permutation(40)
+        seen: list[np.ndarray] = []
+        for point in x[order]:
+            if any(np.hypot(*(point - other)) <= 0.05 for other in seen):
+                break
+            seen.append(point)
+        waits.append(len(seen) + 1)
+    found = birthday(torch.from_numpy(x), 0.05, trials=1000)
+    assert abs(found - np.median(waits)) <= 1
+
+
+def test_D1_one_pair_in_a_hundred_is_as_near_as_twins():
+    x = np.random.default_rng(0).random((60, 3))
+    found = twins(torch.from_numpy(x), n=50, pairs=100)
+    gaps = sorted(np.linalg.norm(a - b) for i, a in enumerate(x[:50]) for b in x[:i])
+    assert found == pytest.approx(gaps[12])  # of 1,225 pairs, 12 are nearer
+    with pytest.raises(ValueError, match="^100 pairs are wanted, 5 rows have fewer: give more rows$"):
+        twins(torch.from_numpy(x), n=5, pairs=100)

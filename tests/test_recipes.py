@@ -34,7 +34,7 @@ EVERY_YAML = {
     # ExponentialDecay; init_momentum and MomentumAdjustor
     "decay": 1.000004, "min_learning_rate": 1e-6, "momentum": (0.5, 0.7), "momentum_epochs": 250,
     # AdversaryCost2 of __init__.py: g_obj's target is 1; d_obj = 0.5 * (...); one y_hat0; both move at once
-    "order": "simultaneous", "k": 1, "saturating": False, "d_cost": 0.5, "fresh_masks": False,
+    "order": "simultaneous", "k": 1, "g_steps": 1, "saturating": False, "d_cost": 0.5, "fresh_masks": False,
     # parzen_ll.py; no running mean
     "preview": 10_000, "average": OURS,
 }  # fmt: skip
@@ -200,6 +200,21 @@ def test_the_texts_recipes_change_order_and_cost_alone_and_the_narrow_one_its_wi
         ("epochs", 50, 10), ("g_hidden", (8000, 8000), (1000, 1000)), ("g_range", 0.05, 0.084),
         ("d_hidden", (1200, 1200), (150, 150)), ("learning_rate", 0.05, 0.02),
     ]  # fmt: skip
+
+
+def test_the_pair_whose_g_is_ahead_is_a_tenth_as_wide_and_that_of_the_plane_keeps_the_texts_order():
+    small, points = recipe("mnist-algorithm-1-g-20"), recipe("gan-wink")
+    assert differences(MNIST_ALGORITHM_1, small) == [
+        ("epochs", 250, 1), ("rows_per_epoch", 1, 5), ("g_hidden", (1200, 1200), (120, 120)),
+        ("g_range", 0.05, 0.089), ("d_hidden", (240, 240), (24, 24)), ("d_range", 0.005, 0.05),
+        ("g_steps", 1, 20),
+    ]  # fmt: skip
+    assert (small.data, points.data) == ("mnist", "wink")
+    changed = {name for name, *_ in differences(MNIST_ALGORITHM_1, points)}
+    assert not changed & {"order", "k", "g_steps", "saturating", "d_cost"}
+    for one in (small, points):
+        for name in {name for name, *_ in differences(MNIST_ALGORITHM_1, one)}:
+            assert one.sources[name].where == "ours"
 
 
 @pytest.mark.parametrize(
