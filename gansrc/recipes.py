@@ -74,6 +74,7 @@ MNIST = GANRecipe(
         g_sigmoid_bias=UNUSED,
         g_output_sparse=UNUSED,
         g_deconvolution=UNUSED,
+        g_strokes=UNUSED,
         d_convolutions=UNUSED,
         contrast=UNUSED,
         pretrained=UNUSED,
@@ -142,8 +143,12 @@ ABLATIONS = (
     _variant("no-dropout", keep_input=1.0, keep_hidden=1.0),
     _variant("zero-bias", output_bias="zero"),
     _variant("gaussian", noise="gaussian"),
+    _variant(
+        "strokes", g_strokes=3, g_hidden=(240, 240), g_output="linear", g_output_range=1.0, output_bias="zero"
+    ),
 )
-"""`mnist-algorithm-1` with one thing changed (the second of the simultaneous ones is two steps away)."""
+"""`mnist-algorithm-1` with one thing changed (the second of the simultaneous ones is two steps away, and a
+pen in place of the output layer takes narrower layers before it)."""
 
 FACES = dataclasses.replace(
     MNIST,

@@ -14,7 +14,7 @@ import gansrc
 HOME = Path(gansrc.__file__).parent
 LAYERS = (
     {"streams"},
-    {"theory", "parzen", "measures", "mosaics", "networks", "devices"},
+    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "strokes"},
     {"claims", "figures", "plane"},
     {"datasets"},
     {"game", "film", "model"},

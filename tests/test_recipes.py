@@ -43,7 +43,7 @@ PRETRAIN_YAML = {
     **EVERY_YAML, "data": "faces", "pretrained": "",
     "noise": "gaussian", "g_hidden": (8000, 8000), "g_activations": ("relu", "sigmoid"), "g_sigmoid_bias": -2,
     "g_output": "sigmoid", "g_output_range": 0, "g_output_sparse": 100, "output_bias": "marginals",
-    "g_deconvolution": (), "d_convolutions": (), "d_hidden": (1200, 1200), "contrast": 0,
+    "g_deconvolution": (), "g_strokes": 0, "d_convolutions": (), "d_hidden": (1200, 1200), "contrast": 0,
     "batch_size": 100, "learning_rate": 0.05, "max_column_norm": 1.9365,
     "epochs": 50, "epoch_updates": 98_058 // 100,
 }  # fmt: skip
@@ -53,7 +53,7 @@ YAML: dict[str, dict[str, Any]] = {
         **EVERY_YAML, "data": "mnist", "pretrained": "",
         "noise": "uniform", "g_hidden": (1200, 1200), "g_activations": (), "g_sigmoid_bias": 0,
         "g_output": "sigmoid", "g_output_range": 0, "g_output_sparse": 0, "output_bias": "marginals",
-        "g_deconvolution": (), "d_convolutions": (), "d_hidden": (240, 240), "contrast": 0,
+        "g_deconvolution": (), "g_strokes": 0, "d_convolutions": (), "d_hidden": (240, 240), "contrast": 0,
         "batch_size": 100, "learning_rate": 0.1, "max_column_norm": 0,
         "epochs": OURS, "epoch_updates": 0,
     },
@@ -66,7 +66,8 @@ YAML: dict[str, dict[str, Any]] = {
         **EVERY_YAML, "data": "cifar10", "pretrained": "",
         "noise": "gaussian", "g_hidden": (8000, 8000), "g_activations": ("relu", "sigmoid"),
         "g_sigmoid_bias": 0, "g_output": "linear", "g_output_range": 0.5, "g_output_sparse": 0,
-        "output_bias": "zero", "g_deconvolution": (), "d_convolutions": (), "d_hidden": (1600, 1600),
+        "output_bias": "zero", "g_deconvolution": (), "g_strokes": 0, "d_convolutions": (),
+        "d_hidden": (1600, 1600),
         "contrast": 55, "batch_size": 100, "learning_rate": 0.025, "max_column_norm": 0,
         "epochs": OURS, "epoch_updates": 0,
     },
@@ -74,7 +75,7 @@ YAML: dict[str, dict[str, Any]] = {
         **EVERY_YAML, "data": "cifar10", "pretrained": "",
         "noise": "gaussian", "g_hidden": (8000, 8000), "g_activations": ("relu", "sigmoid"),
         "g_sigmoid_bias": 0, "g_output": "linear", "g_output_range": 0, "g_output_sparse": 0,
-        "output_bias": "zero", "g_deconvolution": (80, 5, 3),
+        "output_bias": "zero", "g_deconvolution": (80, 5, 3), "g_strokes": 0,
         # num_channels, num_pieces, kernel_shape, pad, pool_shape, pool_stride
         "d_convolutions": ((32, 2, 8, 4, 4, 2), (32, 2, 8, 3, 4, 2), (192, 2, 5, 3, 2, 2)),
         "d_hidden": (500,), "contrast": 55, "batch_size": 128, "learning_rate": 0.004, "max_column_norm": 0,
@@ -161,6 +162,13 @@ VARIANTS: dict[str, list[tuple[str, Any, Any]]] = {
     "no-dropout": [("keep_input", 0.8, 1), ("keep_hidden", 0.5, 1)],
     "zero-bias": [("output_bias", "marginals", "zero")],
     "gaussian": [("noise", "uniform", "gaussian")],
+    "strokes": [
+        ("g_hidden", (1200, 1200), (240, 240)),
+        ("output_bias", "marginals", "zero"),
+        ("g_output", "sigmoid", "linear"),
+        ("g_output_range", 0, 1),
+        ("g_strokes", 0, 3),
+    ],
 }
 
 
