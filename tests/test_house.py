@@ -15,7 +15,7 @@ HOME = Path(gansrc.__file__).parent
 LAYERS = (
     {"streams"},
     {"theory", "parzen", "measures", "mosaics", "networks", "devices", "strokes"},
-    {"claims", "figures", "plane"},
+    {"claims", "figures", "plane", "arcs"},
     {"datasets"},
     {"game", "film", "model"},
     {"seeds", "models.base"},
