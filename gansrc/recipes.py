@@ -144,11 +144,18 @@ ABLATIONS = (
     _variant("zero-bias", output_bias="zero"),
     _variant("gaussian", noise="gaussian"),
     _variant(
-        "strokes", g_strokes=3, g_hidden=(240, 240), g_output="linear", g_output_range=1.0, output_bias="zero"
-    ),
+        "strokes",
+        g_strokes=3,
+        g_hidden=(240, 240),
+        g_output="linear",
+        g_output_range=1.0,
+        output_bias="zero",
+        learning_rate=0.01,
+        d_cost=10.0,
+    ),  # fmt: skip
 )
 """`mnist-algorithm-1` with one thing changed (the second of the simultaneous ones is two steps away, and a
-pen in place of the output layer takes narrower layers before it)."""
+pen in place of the output layer takes narrower layers before it, and smaller steps of G alone)."""
 
 FACES = dataclasses.replace(
     MNIST,

@@ -12,10 +12,19 @@ NUMBERS = 10
 """What says how a stroke goes: x and y of four points, the pen's width, its ink."""
 SPOTS = 24
 """Spots of ink along a stroke."""
+PAPER = 0.1, 0.9
+"""Where points may lie, in sides of the image."""
 WIDTH = 0.03, 0.05
 """The finest and the widest spot: standard deviations, in sides of the image."""
-INK = 0.2, 1.5
+INK = 0.4, 1.4
 """The least and the most ink in the middle of a spot."""
+
+
+def between(limits: tuple[float, float], numbers: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Numbers of any size brought between two limits, by a sine: unlike a sigmoid it has no flat ends, at
+    which a gradient could get lost for good."""
+    low, high = limits
+    return (low + high) / 2 + (high - low) / 2 * numbers.sin()
 
 
 class Strokes(nn.Module):
@@ -23,7 +32,7 @@ class Strokes(nn.Module):
 
     A stroke is a cubic Bezier curve, which a pen walks in SPOTS steps of equal time; at each it leaves a
     round Gaussian spot of ink. The strokes' ink adds up, and a pixel on which a of it lies comes to
-    1 - exp(-a), as paper does by Beer's law. Points lie in the image whatever the numbers are. The same
+    1 - exp(-a), as paper does by Beer's law. Whatever the numbers are, points lie on the PAPER. The same
     numbers can be drawn at any size. Raises ValueError for images that are not square and grey.
     """
 
@@ -42,13 +51,13 @@ class Strokes(nn.Module):
 
     def path(self, numbers: Float[Tensor, "*n numbers"]) -> Float[Tensor, "*n strokes spots 2"]:
         """Where the spots lie, in sides of the image: x from the left, y from the top."""
-        points = numbers.unflatten(-1, (-1, NUMBERS))[..., :8].unflatten(-1, (4, 2)).sigmoid()
-        return self.times @ points
+        points = numbers.unflatten(-1, (-1, NUMBERS))[..., :8].unflatten(-1, (4, 2))
+        return self.times @ between(PAPER, points)
 
     def forward(self, numbers: Float[Tensor, "*n numbers"]) -> Float[Tensor, "*n pixels"]:
         """The picture, row by row: 1 where all is ink."""
         width, ink = numbers.unflatten(-1, (-1, NUMBERS))[..., 8:, None].unbind(-2)
-        width, ink = (low + (high - low) * x.sigmoid() for (low, high), x in ((WIDTH, width), (INK, ink)))
+        width, ink = between(WIDTH, width), between(INK, ink)
         gap = (self.middles - self.path(numbers)[..., None]) / width[..., None, None]
         # a round spot is a product of one bell across and one down, so all of them are one matrix product
         across, down = (-gap.square() / 2).exp().flatten(-4, -3).unbind(-2)
