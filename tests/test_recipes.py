@@ -162,13 +162,6 @@ VARIANTS: dict[str, list[tuple[str, Any, Any]]] = {
     "no-dropout": [("keep_input", 0.8, 1), ("keep_hidden", 0.5, 1)],
     "zero-bias": [("output_bias", "marginals", "zero")],
     "gaussian": [("noise", "uniform", "gaussian")],
-    "strokes": [
-        ("g_hidden", (1200, 1200), (240, 240)),
-        ("output_bias", "marginals", "zero"),
-        ("g_output", "sigmoid", "linear"),
-        ("g_output_range", 0, 1),
-        ("g_strokes", 0, 3),
-    ],
 }
 
 
@@ -197,11 +190,16 @@ def test_a_variant_changes_what_its_name_says_and_nothing_else():
         assert own >= {field for field, *_ in changes[variant.name]}
 
 
-def test_the_texts_recipes_change_order_and_cost_alone_and_the_narrow_one_its_widths():
+def test_the_texts_recipes_change_order_and_cost_alone_and_others_what_they_say():
     for name in ("mnist", "faces"):
         assert differences(recipe(name), recipe(f"{name}-algorithm-1")) == [
             ("order", "simultaneous", "alternating"), ("d_cost", 0.5, 1)
         ]  # fmt: skip
+    assert differences(recipe("mnist-algorithm-1"), recipe("mnist-algorithm-1-strokes")) == [
+        ("g_hidden", (1200, 1200), (240, 240)), ("output_bias", "marginals", "zero"),
+        ("g_output", "sigmoid", "linear"), ("g_output_range", 0, 1), ("g_strokes", 0, 3),
+        ("d_cost", 1, 10), ("learning_rate", 0.1, 0.01),
+    ]  # fmt: skip
     narrow = recipe("faces-algorithm-1-narrow")
     assert narrow.data == "faces"
     assert differences(recipe("faces-algorithm-1"), narrow) == [
