@@ -25,7 +25,8 @@ RIGHT: dict[str, dict[str, Value]] = {
         "slope": 0.122, "law": 0.125, "fast": 35.0, "slow": 8e6, "error": 0.09,
     },
     "X2": {
-        "cells": 20, "encoder": 1, "steps": 1, "narrow_time": 1594.0, "narrow_error": 0.18, "wide_time": 11.3,
+        "cells": 20, "encoder": 1, "hidden": 3, "steps": 1, "narrow_time": 1594.0, "narrow_error": 0.18,
+        "wide_time": 11.3,
         "wide_error": 0.49, "in_step": 0.08, "out_of_step": 0.95, "vae_gap": 0.016, "blind_gap": 1.0,
         "dbm_gap": 1.4, "gsn_time": 68.0, "dbn_time": 59.0, "explained": 0.99, "decoder": 1, "generator": 1,
         "vae_error": 0.02, "z_error": 0.009, "parzen_off": 0.02, "through": 0.0, "exact": -3,
@@ -98,7 +99,8 @@ def test_D2_a_pen_that_learns_nothing_or_draws_one_digit_fails() -> None:
 
 CELLS: dict[str, dict[str, Value]] = {
     "training, directed": {"encoder": 0},
-    "training, undirected": {"steps": 0},
+    "training, undirected: no chain": {"steps": 0},
+    "training, undirected: no inference": {"hidden": 0},
     "training, auto-encoders: mixes as well": {"narrow_time": 20.0},
     "training, auto-encoders: repairs as well": {"wide_error": 0.18},
     "training, adversarial: no collapse": {"out_of_step": 0.1},
