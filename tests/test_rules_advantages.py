@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from gansrc import arcs, claims, measures
 from gansrc.claims import Value
+from gansrc.strokes import NUMBERS, Strokes
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = {c.id: c for c in claims.read_claims(ROOT / "book" / "claims.yml")}
@@ -127,3 +130,68 @@ CELLS: dict[str, dict[str, Value]] = {
 @pytest.mark.parametrize("cell", CELLS)
 def test_X2_a_table_with_a_wrong_cell_fails(cell: str) -> None:
     assert not holds("X2", **CELLS[cell])
+
+
+PAGE = (ROOT / "book" / "06-advantages.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def page() -> dict[str, Any]:
+    """The names of the page's first cell."""
+    pytest.importorskip("mlxtend")
+    names: dict[str, Any] = {}
+    exec(cell_with("from unittest.mock import patch"), names)
+    return names
+
+
+def cell_with(words: str) -> str:
+    """The code of the page's cell in which these words stand."""
+    cells = re.findall(r"```{code-cell} ipython3\n(?::[^\n]*\n+)*(.*?)```", PAGE, re.DOTALL)
+    (found,) = (code for code in cells if words in code)
+    return found
+
+
+def changed(code: str, words: str, others: str) -> str:
+    assert words in code
+    return code.replace(words, others)
+
+
+def test_X2_the_page_with_one_step_of_annealing_fails(page) -> None:
+    code = cell_with("machine = RBM")
+    for scales, right in (("linspace(0, 1, 301)", True), ("linspace(0, 1, 2)", False)):
+        page["rng"].manual_seed(0)
+        exec(changed(code, "linspace(0, 1, 301)", scales), page)
+        assert holds("X2", z_error=page["z_error"]) is right
+
+
+def test_X2_the_page_with_an_encoder_of_noise_fails(page) -> None:
+    code = cell_with("vae.fit(tiny.train, 600)")
+    noise = "vae.encoder = nn.Linear(16, 2)\nnn.init.normal_(vae.encoder.weight, 0, 1, rng)\nwith"
+    exec(changed(code, "with", noise), page)
+    assert not holds("X2", vae_gap=page["vae_gap"], blind_gap=page["blind_gap"])
+
+
+def test_X2_the_page_with_units_that_do_not_hang_together_fails(page) -> None:
+    exec(changed(cell_with("w0, w1 ="), "2 * torch.randn(5, 4", "0 * torch.randn(5, 4"), page)
+    assert not holds("X2", dbm_gap=page["dbm_gap"])  # independent units are guessed exactly
+
+
+def test_X2_the_page_with_no_damage_fails(page) -> None:
+    exec(cell_with("def damage_and_repair"), page)
+    time, error = page["narrow"]
+    assert not holds("X2", narrow_time=time, narrow_error=error, wide_time=time, wide_error=error)
+
+
+def test_D2_a_pen_that_rounds_its_points_fails() -> None:
+    def rounding(numbers: Tensor) -> Tensor:
+        return Strokes((14, 14)).double()((4 * numbers).round() / 4)
+
+    numbers = torch.randn(1, NUMBERS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    numbers.requires_grad_()
+    (found,) = torch.autograd.grad(rounding(numbers).sum(), numbers)
+    step = 0.25  # as far as a move that is seen at all
+    moves = step * torch.eye(NUMBERS, dtype=torch.float64)
+    with torch.no_grad():
+        seen = (rounding(numbers + moves).sum(1) - rounding(numbers - moves).sum(1)) / (2 * step)
+    error = (seen - found[0]).abs().max() / seen.abs().max()
+    assert found.abs().max() == 0 and not holds("D2", gradient=error.item())
