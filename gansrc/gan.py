@@ -19,6 +19,7 @@ from gansrc.game import Game, Rules, sample
 from gansrc.model import Fitting, Model, Recipe, Sampler, State
 from gansrc.seeds import Games
 from gansrc.streams import drawing_from
+from gansrc.strokes import NUMBERS, Strokes
 
 Activation = Literal["relu", "sigmoid"]
 
@@ -35,7 +36,8 @@ class GANRecipe(Recipe):
     g_activations: of G's hidden layers, all rectifiers if none are given. g_sigmoid_bias: where the biases of
     its sigmoid ones start. g_output: "sigmoid" or "linear". g_output_range: a range of the output's own;
     g_output_sparse: so many weights a unit from N(0, 1) instead, the rest zero. g_deconvolution: (channels,
-    kernel, stride) of a transposed convolution in place of the output's matrix. d_convolutions: of D, below
+    kernel, stride) of a transposed convolution in place of the output's matrix. g_strokes: G's outputs are
+    no pixels, but say how so many strokes of a pen go, which draws the image. d_convolutions: of D, below
     its dense layers, each (channels, pieces, kernel, padding, pool, stride). contrast: scale of a global
     contrast normalisation of the images; 0 leaves them in [0, 1]. pretrained: the recipe whose trained
     generator G carries on top. average: decay of the running mean of G's weights that is kept, and scored,
@@ -59,6 +61,7 @@ class GANRecipe(Recipe):
     g_output_range: float = 0.0
     g_output_sparse: int = 0
     g_deconvolution: tuple[int, ...] = ()
+    g_strokes: int = 0
     d_convolutions: tuple[tuple[int, ...], ...] = ()
     contrast: float = 0.0
     pretrained: str = ""
@@ -100,10 +103,10 @@ class GANRecipe(Recipe):
             channels, kernel, stride = self.g_deconvolution
             net = networks.deconvolution(body, channels, kernel, stride, square(image_shape))
             return networks.init_uniform_(net, self.g_range, rng)
+        out_features = self.g_strokes * NUMBERS or math.prod(image_shape)
         net = networks.generator(
-            self.z_dim, self.g_hidden, math.prod(image_shape), self.g_range, rng, self.g_activations,
-            self.g_output,
-        )  # fmt: skip
+            self.z_dim, self.g_hidden, out_features, self.g_range, rng, self.g_activations, self.g_output
+        )
         layers = [layer for layer in net if isinstance(layer, nn.Linear)]
         if self.g_output_sparse:
             networks.init_sparse_(layers[-1], self.g_output_sparse, rng)
@@ -112,7 +115,7 @@ class GANRecipe(Recipe):
         for layer, activation in zip(layers, self.g_activations, strict=False):
             if activation == "sigmoid":
                 nn.init.constant_(layer.bias, self.g_sigmoid_bias)
-        return net
+        return net.append(Strokes(image_shape)) if self.g_strokes else net
 
     def sampler(self, image_shape: Sequence[int]) -> TrainedGenerator:
         """G, whose weights are still to be loaded."""

@@ -75,6 +75,7 @@ MNIST = GANRecipe(
         g_sigmoid_bias=UNUSED,
         g_output_sparse=UNUSED,
         g_deconvolution=UNUSED,
+        g_strokes=UNUSED,
         d_convolutions=UNUSED,
         contrast=UNUSED,
         pretrained=UNUSED,
@@ -145,6 +146,12 @@ ABLATIONS = (
     _variant("gaussian", noise="gaussian"),
 )
 """`mnist-algorithm-1` with one thing changed (the second of the simultaneous ones is two steps away)."""
+
+MNIST_STROKES = _variant(
+    "strokes", g_strokes=3, g_hidden=(240, 240), g_output="linear", g_output_range=1.0,
+    output_bias="zero", learning_rate=0.01, d_cost=10.0,
+)  # fmt: skip
+"""A pen in place of the output layer, narrower layers before it, and smaller steps of G alone."""
 
 FACES = dataclasses.replace(
     MNIST,
@@ -327,7 +334,7 @@ WINK = dataclasses.replace(
 
 GANS = (
     MNIST, MNIST_ALGORITHM_1, FACES, FACES_ALGORITHM_1, FACES_NARROW, FACES_STAGE_2, CIFAR10_FC, CIFAR10_CONV,
-    MNIST_G_20, WINK, *ABLATIONS,
+    MNIST_G_20, MNIST_STROKES, WINK, *ABLATIONS,
 )  # fmt: skip
 """All of them."""
 

@@ -26,6 +26,8 @@ STACK = {
     "hidden": (20, 16), "layer_epochs": 3, "batch_size": 75, "chains": 20, "burn_in": 4, "thin": 2,
 }  # fmt: skip
 POINTS = {"batch_size": 75, "epoch_updates": 0, "chains": 20, "burn_in": 4, "thin": 2}
+SHAPES = {81: (9, 9), 768: (3, 16, 16)}
+"""Of images that are more than rows, by their numbers."""
 CODES = {"z_dim": 5, "hidden": (20, 16), "batch_size": 40, "late_update": 5}
 
 TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -34,6 +36,7 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "mnist-algorithm-1-k-2": (784, {**NARROW, "momentum_epochs": 6}),
     "mnist-algorithm-1-g-20": (784, {"g_hidden": (20, 16), "d_hidden": (12, 8)}),
     "gan-wink": (2, {}),
+    "mnist-algorithm-1-strokes": (81, {"g_hidden": (20, 16), "d_hidden": (12, 8), "d_range": 0.3}),
     "faces": (100, {**NARROW, "g_output_sparse": 3, "z_dim": 6, "max_column_norm": 1.0}),
     "cifar10-conv": (
         3 * 16 * 16,
@@ -83,7 +86,7 @@ def start(name: str) -> tuple[Any, Tensor]:
         changes["rules"] = dataclasses.replace(original.rules, **of_rules)
     small = dataclasses.replace(original, **changes)
     images = torch.from_numpy(np.random.default_rng(0).random((300, d)) ** 3).float()
-    data = small.prepare(of(images, (3, 16, 16) if d == 768 else ()))
+    data = small.prepare(of(images, SHAPES.get(d, ())))
     return small.start(data, SEED), data.train
 
 

@@ -15,8 +15,8 @@ HOME = Path(gansrc.__file__).parent
 MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
     {"streams"},
-    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost"},
-    {"claims", "figures", "plane"},
+    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes"},
+    {"claims", "figures", "plane", "arcs"},
     {"datasets"},
     {"game", "film", "model"},
     {"seeds"} | MODEL_PARTS,

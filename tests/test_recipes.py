@@ -43,7 +43,7 @@ PRETRAIN_YAML = {
     **EVERY_YAML, "data": "faces", "pretrained": "",
     "noise": "gaussian", "g_hidden": (8000, 8000), "g_activations": ("relu", "sigmoid"), "g_sigmoid_bias": -2,
     "g_output": "sigmoid", "g_output_range": 0, "g_output_sparse": 100, "output_bias": "marginals",
-    "g_deconvolution": (), "d_convolutions": (), "d_hidden": (1200, 1200), "contrast": 0,
+    "g_deconvolution": (), "g_strokes": 0, "d_convolutions": (), "d_hidden": (1200, 1200), "contrast": 0,
     "batch_size": 100, "learning_rate": 0.05, "max_column_norm": 1.9365,
     "epochs": 50, "epoch_updates": 98_058 // 100,
 }  # fmt: skip
@@ -53,7 +53,7 @@ YAML: dict[str, dict[str, Any]] = {
         **EVERY_YAML, "data": "mnist", "pretrained": "",
         "noise": "uniform", "g_hidden": (1200, 1200), "g_activations": (), "g_sigmoid_bias": 0,
         "g_output": "sigmoid", "g_output_range": 0, "g_output_sparse": 0, "output_bias": "marginals",
-        "g_deconvolution": (), "d_convolutions": (), "d_hidden": (240, 240), "contrast": 0,
+        "g_deconvolution": (), "g_strokes": 0, "d_convolutions": (), "d_hidden": (240, 240), "contrast": 0,
         "batch_size": 100, "learning_rate": 0.1, "max_column_norm": 0,
         "epochs": OURS, "epoch_updates": 0,
     },
@@ -66,7 +66,8 @@ YAML: dict[str, dict[str, Any]] = {
         **EVERY_YAML, "data": "cifar10", "pretrained": "",
         "noise": "gaussian", "g_hidden": (8000, 8000), "g_activations": ("relu", "sigmoid"),
         "g_sigmoid_bias": 0, "g_output": "linear", "g_output_range": 0.5, "g_output_sparse": 0,
-        "output_bias": "zero", "g_deconvolution": (), "d_convolutions": (), "d_hidden": (1600, 1600),
+        "output_bias": "zero", "g_deconvolution": (), "g_strokes": 0, "d_convolutions": (),
+        "d_hidden": (1600, 1600),
         "contrast": 55, "batch_size": 100, "learning_rate": 0.025, "max_column_norm": 0,
         "epochs": OURS, "epoch_updates": 0,
     },
@@ -74,7 +75,7 @@ YAML: dict[str, dict[str, Any]] = {
         **EVERY_YAML, "data": "cifar10", "pretrained": "",
         "noise": "gaussian", "g_hidden": (8000, 8000), "g_activations": ("relu", "sigmoid"),
         "g_sigmoid_bias": 0, "g_output": "linear", "g_output_range": 0, "g_output_sparse": 0,
-        "output_bias": "zero", "g_deconvolution": (80, 5, 3),
+        "output_bias": "zero", "g_deconvolution": (80, 5, 3), "g_strokes": 0,
         # num_channels, num_pieces, kernel_shape, pad, pool_shape, pool_stride
         "d_convolutions": ((32, 2, 8, 4, 4, 2), (32, 2, 8, 3, 4, 2), (192, 2, 5, 3, 2, 2)),
         "d_hidden": (500,), "contrast": 55, "batch_size": 128, "learning_rate": 0.004, "max_column_norm": 0,
@@ -189,11 +190,16 @@ def test_a_variant_changes_what_its_name_says_and_nothing_else():
         assert own >= {field for field, *_ in changes[variant.name]}
 
 
-def test_the_texts_recipes_change_order_and_cost_alone_and_the_narrow_one_its_widths():
+def test_the_texts_recipes_change_order_and_cost_alone_and_others_what_they_say():
     for name in ("mnist", "faces"):
         assert differences(recipe(name), recipe(f"{name}-algorithm-1")) == [
             ("order", "simultaneous", "alternating"), ("d_cost", 0.5, 1)
         ]  # fmt: skip
+    assert differences(recipe("mnist-algorithm-1"), recipe("mnist-algorithm-1-strokes")) == [
+        ("g_hidden", (1200, 1200), (240, 240)), ("output_bias", "marginals", "zero"),
+        ("g_output", "sigmoid", "linear"), ("g_output_range", 0, 1), ("g_strokes", 0, 3),
+        ("d_cost", 1, 10), ("learning_rate", 0.1, 0.01),
+    ]  # fmt: skip
     narrow = recipe("faces-algorithm-1-narrow")
     assert narrow.data == "faces"
     assert differences(recipe("faces-algorithm-1"), narrow) == [
