@@ -232,9 +232,8 @@ MNIST_SOURCES: dict[str, Source] = {
     "data": Source("as for the GAN", "the first 50,000 training images of MNIST in [0, 1]"),
 }
 """Of the fields that every recipe has, where a model's own do not say otherwise."""
-WINK_SOURCES: dict[str, Source] = {
-    **_EVERY,
-    "data": Source("ours", "points of a density in the plane, known in closed form"),
+WINK_SOURCES = MNIST_SOURCES | {
+    "data": Source("ours", "points of a density in the plane, known in closed form")
 }
 """Likewise, of the recipes for points in the plane."""
 BY_VALIDATION = Source("ours", "of a few values the best on validation data")
