@@ -87,6 +87,7 @@ def test_D1_a_generator_that_is_off_all_modes_but_wide_has_not_collapsed() -> No
 def test_D1_one_that_is_not_cured() -> None:
     assert not judged(perfect(), collapsed(), collapsed())
     assert not judged(perfect(), collapsed(), noise())
+    assert not judged(perfect(), collapsed(), noise(), cured=8.0, slowly=8.0)  # noise that hits each mode
     half = perfect()
     half[..., 1] = half[..., 1].abs()  # the upper half of the ring
     assert not judged(perfect(), collapsed(), half)
@@ -112,5 +113,11 @@ def test_D1_a_measure_that_counts_noise_as_modes() -> None:
 
 def test_D1_digits_that_do_not_collapse_or_are_not_cured() -> None:
     few, many = images(4), images(300_000)
-    for wrong in ({"kinds_cured": 5}, {"draws": 60.0, "draws_cured": 2000.0}, {"draws": many}, {"draws_cured": few}, {"games": 3}):
+    for wrong in (
+        {"kinds_cured": 5},
+        {"draws": 60.0, "draws_cured": 2000.0},
+        {"draws": many},
+        {"draws_cured": few},
+        {"games": 3},
+    ):
         assert not judged(perfect(), collapsed(), perfect(), **wrong)
