@@ -273,7 +273,7 @@ def test_every_value_has_a_source(original):
     values, sources, name = original.values(), original.sources, original.name
     assert sources.keys() | {"model"} == values.keys() | values["rules"].keys()
     files = {"mnist": "mnist.yaml", "faces": "tfd_pretrain/", "cifar10-fc": "cifar10_fully_connected.yaml"}
-    files["cifar10-conv"] = "cifar10_convolutional.yaml"
+    files |= {"cifar10-conv": "cifar10_convolutional.yaml", "gan-wink": "mnist.yaml"}
     (own,) = {file for start, file in files.items() if name.startswith(start)}
     for field, source in sources.items():
         taken = field in ("g_output", "output_bias") and name == "faces-stage-2"  # with the first stage's net

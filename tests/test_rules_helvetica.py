@@ -87,6 +87,7 @@ def test_D1_a_generator_that_is_off_all_modes_but_wide_has_not_collapsed() -> No
 def test_D1_one_that_is_not_cured() -> None:
     assert not judged(perfect(), collapsed(), collapsed())
     assert not judged(perfect(), collapsed(), noise())
+    assert not judged(perfect(), collapsed(), noise(), cured=8.0, slowly=8.0)  # noise that hits each mode
     half = perfect()
     half[..., 1] = half[..., 1].abs()  # the upper half of the ring
     assert not judged(perfect(), collapsed(), half)
