@@ -28,7 +28,7 @@ ACCENT = "#d1495b"
 """The one further colour, for what a figure wants to point at."""
 COLOURS = [P_G["color"], D["color"], ACCENT, "#8a6d3b", "#6f42c1", "#555555"]
 """For curves that play none of the roles above."""
-_FIGURE = ("", "+", "-", *"0123456789")
+_FIGURE = ("", "+", "-", "≥", *"0123456789")
 """How a cell of a table begins that holds a figure, or nothing."""
 
 

@@ -6,6 +6,7 @@ grid of squares by which a model is held against it, exactly where the model has
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -119,6 +120,7 @@ def shares(samples: Float[Tensor, "n 2"]) -> Float64[Tensor, "y x"]:
     return (counts / counts.sum()).unflatten(0, (SQUARES, SQUARES))
 
 
+@functools.cache
 def truth() -> Float64[Tensor, "y x"]:
     """The mass of the data in every square."""
     return masses(log_density(points()))[0]
