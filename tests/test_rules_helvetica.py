@@ -60,7 +60,7 @@ def figures(in_step: Tensor, provoked: Tensor, cured: Tensor, modes: Modes = RIN
         "cured_quality": (parts[2].sum() / (GAMES * N)).item(),
         "noise_quality": modes.counts(noise()[0]).sum().item() / N,
         "slowly": numbers[2], "narrow": width[1], "width": width[2],
-        "kinds": 3, "kinds_cured": 10, "draws": images(4), "draws_cured": images(300_000),
+        "kinds": 3, "kinds_cured": 10, "draws": images(4), "seeds": 5, "draws_cured": images(300_000),
     }  # fmt: skip
 
 
@@ -117,6 +117,7 @@ def test_D1_digits_that_do_not_collapse_or_are_not_cured() -> None:
         {"kinds_cured": 5},
         {"draws": 60.0, "draws_cured": 2000.0},
         {"draws": many},
+        {"seeds": 1},
         {"draws_cured": few},
         {"games": 3},
     ):
