@@ -28,8 +28,8 @@ RULES = {row.id: row for row in claims.read_claims(BOOK / "claims.yml")}
 RIGHT: dict[str, dict[str, claims.Value]] = {
     "R8": {"both": 0.31, "alone": 0.57, "restoring": 0.54, "gan": 0.33, "nothing": 0.91, "blind": 0.99,
            "value": 0.89, "runs": 5},
-    "R8-nature": {"start": 0.74, "full": 0.91, "cut": 0.95, "gan_ways": 0, "compared": 1, "handed": 2,
-                  "mnist": 784, "collapsed": 0.86, "gan": 0.35},
+    "R8-nature": {"start": 0.69, "starts": 3, "full": 0.87, "cut": 0.80, "gan_ways": 0, "compared": 1,
+                  "handed": 2, "mnist": 784, "collapsed": 0.86, "gan": 0.35},
     "R8-minimax": {"gan": -1.0, "pm": -1.0, "penalty": -0.2, "descent": 1.0},
     "R9": {"slope": 1.996, "constant": 1.0, "smallest": 1.6e-5, "length": 2.7, "at_a_kink": 0.5,
            "kinked_slope": 0.52},
@@ -160,8 +160,8 @@ def test_R8_wrong_answers() -> None:
 
 
 def test_R8_nature_wrong_answers() -> None:
-    assert not judged("R8-nature", full=0.74, cut=0.74)  # units that do not escape
-    assert not judged("R8-nature", cut=0.75)  # all of it goes through the predictors' input
+    assert not judged("R8-nature", full=0.69, cut=0.69)  # units that do not escape
+    assert not judged("R8-nature", cut=0.70)  # all of it goes through the predictors' input
     assert not judged("R8-nature", gan_ways=6)  # a G that is compared with something
     assert not judged("R8-nature", collapsed=0.35)
 
