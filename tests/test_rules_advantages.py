@@ -19,7 +19,8 @@ CLAIMS = {c.id: c for c in claims.read_claims(ROOT / "book" / "claims.yml")}
 
 RIGHT: dict[str, dict[str, Value]] = {
     "D2": {
-        "gradient": 1e-9, "score": 140.0, "start": -90.0, "mean": 20.0, "valid": 140.0, "plain_low": 60.0,
+        "gradient": 1e-9, "score": 140.0, "start": -90.0, "mean": 20.0, "valid_low": 109.0, "valid_high": 141.0,
+        "pens": 5, "plain_low": 60.0,
         "plain_high": 70.0, "sure": 0.7, "sure_real": 0.95, "sure_start": 0.4, "commonest": 0.15,
         "updates": 5000, "numbers": 30,
     },
@@ -91,9 +92,10 @@ def test_D4_a_chain_that_does_not_move_or_does_not_pay_fails() -> None:
 
 
 def test_D2_a_pen_that_learns_nothing_or_draws_one_digit_fails() -> None:
-    assert not holds("D2", score=-90.0, valid=-90.0)  # its gradient is cut off
+    assert not holds("D2", score=-90.0, valid_low=-90.0)  # its gradient is cut off
     assert not holds("D2", score=10.0)  # the mean digit does as well
-    assert not holds("D2", valid=0.0)  # far behind the plain generator
+    assert not holds("D2", pens=1)
+    assert not holds("D2", valid_low=0.0)  # far behind the plain generator
     assert not holds("D2", commonest=0.9)
     assert not holds("D2", sure=0.4)  # scrawls
     assert not holds("D2", sure_start=0.8)  # read better before it learnt
