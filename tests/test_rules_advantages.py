@@ -20,7 +20,8 @@ CLAIMS = {c.id: c for c in claims.read_claims(ROOT / "book" / "claims.yml")}
 RIGHT: dict[str, dict[str, Value]] = {
     "D2": {
         "gradient": 1e-9, "score": 140.0, "start": -90.0, "mean": 20.0, "valid_low": 109.0,
-        "valid_high": 141.0, "pens": 5, "plain_low": 60.0, "plain_high": 70.0, "sure": 0.7, "sure_real": 0.95, "sure_start": 0.4, "commonest": 0.15,
+        "valid_high": 141.0, "pens": 5, "plain_low": 60.0, "plain_high": 70.0, "sure": 0.7,
+        "sure_real": 0.95, "sure_start": 0.4, "commonest": 0.15,
         "updates": 5000, "numbers": 30,
     },
     "D4": {
