@@ -93,3 +93,9 @@ def test_each_label_stands_beside_its_rows(shape: tuple[int, ...]) -> None:
     places = {text.get_text(): text.get_position() for text in axes.texts}
     assert places["upper"][1] == height and places["lower"][1] == 3 * height
     assert all(columns * width <= x < picture.shape[1] for x, _ in places.values())
+
+
+def test_a_table_whose_first_cell_is_empty_keeps_its_columns():
+    data = figures.table(("", "a", "b"), ("x", 1, 2), ("", 3, 4)).data
+    assert [line.count(" | ") for line in data.splitlines()] == [2] * 4
+    assert not any(line.startswith((" ", "|")) for line in data.splitlines())
