@@ -14,6 +14,8 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from gansrc.measures import total_variation
+
 HALF = math.pi / 3
 """An arc reaches that far to either side of the x axis; the radius is 1."""
 GAP = 2 * math.cos(HALF)
@@ -47,7 +49,8 @@ def unevenness(x: Float[Tensor, "n 2"]) -> float:
     angle = torch.atan2(x[:, 1] * x[:, 0].sign(), x[:, 0].abs())
     part = ((angle + HALF) * (PARTS / (2 * HALF))).floor().long().clamp(0, PARTS - 1)
     counts = torch.bincount(part + PARTS * (x[:, 0] < 0), minlength=2 * PARTS).double()
-    return (counts / counts.sum() - 1 / (2 * PARTS)).abs().sum().item() / 2
+    shares = counts / counts.sum()
+    return total_variation(shares, torch.full_like(shares, 1 / (2 * PARTS)))
 
 
 def middles() -> Float64[Tensor, "squares 2"]:
