@@ -21,7 +21,9 @@ MODELS = (
     AE_WINK, VAE_WINK, RBM_WINK, DBN_WINK, DBM_WINK, SCORE_WINK, DENOISING_WINK, NCE_WINK, GSN_WINK, PM_WINK,
 )  # fmt: skip
 """Of the models beside the GAN. LFW has a fifth as many images as MNIST: an epoch may be several passes."""
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS)}
+EXTENSIONS: tuple[Recipe, ...] = ()
+"""Of section 7."""
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS, *EXTENSIONS)}
 
 
 def recipe(name: str) -> Recipe:

@@ -6,12 +6,9 @@ import hashlib
 import os
 import sys
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from gansrc import plane
+from gansrc import plane, yours
+from gansrc.yours import UNREADABLE
 
 MNIST_SHA256 = {
     "train images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -46,10 +44,6 @@ FILES = {
 }
 """Where a data set lies in the data folder: in any of these files, or folders that a download leaves."""
 LFW_IMAGES = 13_233
-UNREADABLE = (
-    ValueError, TypeError, OSError, EOFError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error
-)  # fmt: skip
-"""What NumPy and SciPy raise for files that are none, or are damaged."""
 FOLDS = 5
 """Of the face sets: so many pairs of a validation and a test set, each with a sigma of its own."""
 
@@ -62,7 +56,7 @@ class Dataset:
     (3, 32, 32); (2,) for points. complete: False for a stand-in, whose figures must not be compared with
     published ones. folds: pairs of validation and test images, where a set has more than the one.
     pixels_sha256: checksums of the set's own arrays of bytes. sha256: of the training images as float32.
-    labels: of MNIST, which digit each image shows, by part: "train", "valid", "test".
+    labels: where they are known, the kind of each image from 0, by part: "train", "valid", "test".
     """
 
     name: str
@@ -82,6 +76,14 @@ class Dataset:
         folds = tuple((change(valid), change(test)) for valid, test in self.folds)
         parts: dict[str, Any] = {part: change(getattr(self, part)) for part in ("train", "valid", "test")}
         return replace(self, **parts, folds=folds)
+
+    def labelled(self, part: str) -> Int64[Tensor, " _"]:
+        """The labels of a part's images. Raises ValueError where there are none."""
+        if part not in self.labels:
+            raise ValueError(
+                f"{self.source} has no labels: take mnist, or an .npz with y_train beside x_train"
+            )
+        return self.labels[part]
 
     @property
     def sha256(self) -> str:
@@ -340,54 +342,16 @@ def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
 
 
 def arrays(path: Path) -> Dataset:
-    """Your own data: an .npz with `x_train` (n, ...), uint8 or in [0, 1], if you like `x_valid` and `x_test`.
-
-    Colour images are (n, h, w, 3); their rows go colour by colour. Grey ones may be (n, h, w, 1). Without the
-    other two a fixed tenth of `x_train` each is set apart. Raises ValueError or FileNotFoundError.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"no data file {path}: give the path of an .npz that holds x_train")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            given = {key: file[key] for key in ("x_train", "x_valid", "x_test") if key in file}
-    except UNREADABLE as error:
-        raise ValueError(
-            f"{path} cannot be read as an .npz of plain arrays: save it anew with numpy.savez"
-        ) from error
-    if "x_train" not in given:
-        raise ValueError(f"{path} holds no x_train: save your images under that name with numpy.savez")
-    parts = {key: pixels(x, f"{key} of {path}") for key, x in given.items()}
-    if len({x.shape[1:] for x in parts.values()}) > 1:
-        shapes = ", ".join(f"{key} {tuple(x.shape)}" for key, x in parts.items())
-        raise ValueError(f"the arrays of {path} differ in shape: {shapes}; give images of one shape")
-    x = parts["x_train"]
-    if not parts.keys() >= {"x_valid", "x_test"}:
-        x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
-        tenth = max(len(x) // 10, 1)
-        for key in ("x_valid", "x_test"):
-            if key not in parts:
-                x, parts[key] = x[tenth:], x[:tenth]
-    parts["x_train"] = x
+    """Your own data, an .npz: see `gansrc.yours.read`. Raises ValueError or FileNotFoundError."""
+    parts, labels = yours.read(path)
+    x = parts["train"]
     if x.dim() == 4 and x.shape[-1] == 3:
-        parts = {key: x.movedim(-1, 1) for key, x in parts.items()}
+        parts = {part: x.movedim(-1, 1) for part, x in parts.items()}
     elif x.dim() == 4 and x.shape[-1] == 1:
-        parts = {key: x.squeeze(-1) for key, x in parts.items()}
-    train, valid, test = (parts[key].flatten(1) for key in ("x_train", "x_valid", "x_test"))
-    image, name = tuple(parts["x_train"].shape[1:]), str(path)
-    return Dataset(path.stem, name, train, valid, test, image, True, name)
-
-
-def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
-    """Images (n, ...) as float32 in [0, 1]: uint8 is divided by 255. ValueErrors call them `what`."""
-    if x.ndim < 2 or len(x) < 10:
-        raise ValueError(f"{what} must have shape (n, ...) with n >= 10, got {x.shape}")
-    if x.dtype == np.uint8:
-        return torch.from_numpy(x).float() / 255
-    if not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(f"{what} must be uint8, or floats in [0, 1], got {x.dtype}: convert it")
-    if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
-        raise ValueError(f"{what} must lie in [0, 1], got values from {x.min()} to {x.max()}: rescale it")
-    return torch.from_numpy(x.astype(np.float32))
+        parts = {part: x.squeeze(-1) for part, x in parts.items()}
+    train, valid, test = (parts[part].flatten(1) for part in ("train", "valid", "test"))
+    image, name = tuple(parts["train"].shape[1:]), str(path)
+    return Dataset(path.stem, name, train, valid, test, image, True, name, labels=labels)
 
 
 def contrast_normalised(images: Float[Tensor, "n d"], scale: float) -> Float[Tensor, "n d"]:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -20,6 +21,8 @@ from gansrc.datasets import Dataset
 
 State = dict[str, dict[str, Tensor]]
 """Tensors by the file that keeps them, then by name."""
+PARTS = "models", "extensions"
+"""The packages in which a model beside the GAN is a file."""
 Fitting = Callable[[Tensor, int], list[dict[str, float]]]
 """Trains models on rows by so many updates; returns the mean report of each."""
 
@@ -235,7 +238,8 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
     """
     own = _tuples(values)
     kind = own.pop("model", "GAN")  # the first records do not say
-    home = "gansrc.gan" if kind == "GAN" else f"gansrc.models.{kind.lower()}"
+    homes = ["gansrc.gan"] if kind == "GAN" else [f"gansrc.{part}.{kind.lower()}" for part in PARTS]
+    home = next((name for name in homes if find_spec(name)), homes[0])
     return getattr(import_module(home), f"{kind}Recipe").from_values(own)
 
 

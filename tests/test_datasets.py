@@ -471,6 +471,41 @@ def test_your_own_arrays_are_scaled_split_and_shaped(tmp_path):
     assert datasets.load(str(file)).image_shape == (6, 5)
 
 
+@pytest.mark.parametrize("given", [(), ("valid",), ("valid", "test")])
+def test_your_own_labels_stay_with_their_images(tmp_path, given):
+    rng, content = np.random.default_rng(0), {}
+    for part in ("train", *given):
+        y = rng.integers(0, 3, 40)
+        content |= {f"x_{part}": y[:, None] / 4 + np.zeros((40, 5)), f"y_{part}": y.astype(np.uint8)}
+    np.savez(tmp_path / "mine.npz", **content)
+    data = datasets.load(str(tmp_path / "mine.npz"))
+    for part in ("train", "valid", "test"):
+        labels, images = data.labelled(part), getattr(data, part)
+        assert labels.dtype == torch.int64 and len(labels) == len(images) > 0
+        assert torch.equal(labels, (4 * images[:, 0]).long())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"y_train": np.zeros(19, int)}, r"y_train of .* must have shape \(20,\), a label for each image"),
+        ({"y_train": np.zeros((20, 1), int)}, r"y_train of .* must have shape \(20,\)"),
+        ({"y_train": np.zeros(20)}, "y_train of .* must be whole numbers from 0, .*, got float64"),
+        ({"y_train": np.full(20, -1)}, "y_train of .* must be whole numbers from 0, .*, got int64"),
+        ({"y_train": np.full(20, 20)}, "fewer kinds than images"),
+        ({"y_train": np.array(["a"] * 20)}, "y_train of .* must be whole numbers"),
+        ({"y_train": np.zeros(20, int), "x_test": np.zeros((20, 3))}, "has labels, but no y_test"),
+        ({"y_test": np.zeros(20, int), "x_test": np.zeros((20, 3))}, "has labels, but no y_train"),
+        ({}, "^.*mine.npz has no labels: take mnist, or an .npz with y_train beside x_train"),
+    ],
+)
+def test_labels_that_do_not_fit_the_images_are_told(tmp_path, content, message):
+    np.savez(tmp_path / "mine.npz", x_train=np.zeros((20, 3)), **content)
+    with pytest.raises(ValueError, match=message) as error:
+        datasets.load(str(tmp_path / "mine.npz")).labelled("train")
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("damage", ["array", "flip"])
 def test_a_file_of_another_kind_or_damaged_is_told(tmp_path, damage):
     file = tmp_path / "mine.npz"

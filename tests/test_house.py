@@ -14,13 +14,14 @@ import gansrc
 HOME = Path(gansrc.__file__).parent
 MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
-    {"streams"},
+    {"streams", "yours"},
     {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes"},
     {"claims", "figures", "plane", "arcs"},
     {"datasets"},
     {"game", "film", "model"},
     {"seeds"} | MODEL_PARTS,
     {"gan", "modes"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - MODEL_PARTS,
+    {f"extensions.{path.stem}" for path in HOME.glob("extensions/[!_]*.py")},
     {"recipes", "runs.provenance", "runs.files", "runs.progress"},
     {"catalogue", "runs.record"},
     {"runs.run"},
@@ -66,7 +67,9 @@ def wrong_arrows(graph: dict[str, set[str]]) -> list[tuple[str, str]]:
 
 
 def test_every_import_points_to_a_lower_layer():
-    graph = {name: imported(path) for name, path in modules().items() if name not in ("", "models")}
+    graph = {
+        name: imported(path) for name, path in modules().items() if name not in ("", "models", "extensions")
+    }
     graph["cli"].discard("")  # for its version
     assert wrong_arrows(graph) == []
     assert graph.keys() == set().union(*LAYERS)

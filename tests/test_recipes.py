@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy.stats import kstest, norm, uniform
 
-from gansrc import models, recipes
+from gansrc import extensions, models, recipes
 from gansrc.catalogue import RECIPES, recipe
 from gansrc.datasets import of
 from gansrc.model import Recipe
@@ -166,7 +166,8 @@ VARIANTS: dict[str, list[tuple[str, Any, Any]]] = {
 
 
 def test_the_catalogue_has_every_recipe_that_is_defined():
-    files = [recipes, *(import_module(f"gansrc.models.{m.name}") for m in iter_modules(models.__path__))]
+    parts = [f"{p.__name__}.{m.name}" for p in (models, extensions) for m in iter_modules(p.__path__)]
+    files = [recipes, *map(import_module, parts)]
     defined = {r.name for file in files for r in vars(file).values() if isinstance(r, Recipe)}
     assert defined | {r.name for r in recipes.ABLATIONS} == RECIPES.keys()
 

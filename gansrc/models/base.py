@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from gansrc.datasets import Dataset, of
@@ -86,9 +86,13 @@ class MinibatchModel(nn.Module, Model):
         self.train()
         with drawing_from(self.rng):
             for _ in range(updates):
-                total = total + self.update(data[next(indices)]).detach()
+                total = total + self.update_on(data, next(indices)).detach()
                 self.updates += 1
         return {"cost": total.item() / max(updates, 1)}
+
+    def update_on(self, data: Float[Tensor, "n d"], rows: Int64[Tensor, " m"]) -> Float[Tensor, ""]:
+        """One update on a minibatch given by its rows; what has labels, too, looks them up by these."""
+        return self.update(data[rows])
 
     @abstractmethod
     def update(self, x: Float[Tensor, "m d"]) -> Float[Tensor, ""]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gansrc import datasets, mosaics, parzen
+from gansrc import datasets, mosaics, parzen, yours
 from gansrc.datasets import Dataset
 from gansrc.model import Recipe
 from gansrc.recipes import MNIST
@@ -123,10 +123,10 @@ def evaluate_samples(file: Path) -> Evaluation:
         samples = np.load(file, allow_pickle=False)
         if not isinstance(samples, np.ndarray):
             raise ValueError("it holds several arrays")
-    except datasets.UNREADABLE as error:
+    except yours.UNREADABLE as error:
         cure = "save it anew with numpy.save"
         raise ValueError(f"{file} cannot be read as a plain .npy array: {cure}") from error
-    rows = datasets.pixels(samples, str(file)).flatten(1)
+    rows = yours.pixels(samples, str(file)).flatten(1)
     dataset = datasets.mnist()
     if rows.shape[1] != dataset.test.shape[1]:
         raise ValueError(

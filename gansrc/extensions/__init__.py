@@ -1,0 +1,1 @@
+"""The five things that the paper's section 7 hopes for, each a file of its own."""
