@@ -117,16 +117,21 @@ class Play:
     momentum: float = 0.0
     clip: float = math.inf
 
+    def __post_init__(self) -> None:
+        for name in ("rate", "k", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
     def update(self, state: Float64[Tensor, "*s 4"]) -> Float64[Tensor, "*s 4"]:
         """One update of (theta, psi, velocity of theta, velocity of psi)."""
         theta, psi, v_theta, v_psi = state.unbind(-1)
-        before = self.field(state[..., :2])[..., 0]
+        push = before = self.field(state[..., :2])
         for _ in range(self.k):
-            push = self.field(torch.stack([theta, psi], -1))[..., 1]
-            v_psi = self.momentum * v_psi + self.rate * push
+            v_psi = self.momentum * v_psi + self.rate * push[..., 1]
             psi = (psi + v_psi).clamp(-self.clip, self.clip)
-        push = self.field(torch.stack([theta, psi], -1))[..., 0] if self.alternating else before
-        v_theta = self.momentum * v_theta + self.rate * push
+            push = self.field(torch.stack([theta, psi], -1))
+        on_theta = (push if self.alternating else before)[..., 0]
+        v_theta = self.momentum * v_theta + self.rate * on_theta
         return torch.stack([theta + v_theta, psi, v_theta, v_psi], -1)
 
     def path(self, start: Float64[Tensor, "*s 2"], updates: int) -> Float64[Tensor, "n *s 2"]:
@@ -155,8 +160,11 @@ def flow(field: Field, *shape: int) -> Complex128[Tensor, "*s 2"]:
 
 
 def measured(path: Float64[Tensor, "n *s 2"]) -> Float64[Tensor, "*s"]:
-    """By how much an update multiplied the distance from 0: a line through its logarithm, second half."""
+    """By how much an update multiplied the distance from 0: a line through its logarithm, second half.
+
+    Weights that vanish at both ends (Hann) keep what goes up and down within a round out of the slope.
+    """
     distance = path[len(path) // 2 :].norm(dim=-1).log()
-    time = torch.arange(len(distance)).to(distance)
-    time = (time - time.mean()).reshape(-1, *[1] * (distance.dim() - 1))
-    return ((time * distance).sum(0) / time.square().sum()).exp()
+    time, column = torch.arange(len(distance)).to(distance), (-1, *[1] * (distance.dim() - 1))
+    centred, weight = time - time.mean(), torch.hann_window(len(time), periodic=False).to(time)
+    return ((weight * centred).reshape(column) * distance).sum(0).div((weight * centred.square()).sum()).exp()
