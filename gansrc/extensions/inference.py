@@ -26,6 +26,8 @@ EDGE = math.sqrt(3.0)
 """Codes are uniform between -EDGE and EDGE, of variance 1."""
 KEPT = 200
 """So many test images lie beside the weights, to be encoded and drawn again where there are no data."""
+TESTED = 2000
+"""Test images that distances are measured on while training: every fifth of MNIST's."""
 MEASURED_EVERY = 5
 """Epochs between two looks at test images."""
 SLOPE = 0.2
@@ -81,7 +83,9 @@ class InferenceRecipe(MinibatchRecipe):
             )
 
     def prepare(self, dataset: Dataset) -> Dataset:
-        """With every fifth test image: what is measured while training, too, has to be quick."""
+        """With every fifth test image, if G is fixed: the samples of that are scored by its own run."""
+        if not self.pretrained:
+            return dataset
         labels = {part: kind[::5] if part == "test" else kind for part, kind in dataset.labels.items()}
         return dataclasses.replace(dataset, test=dataset.test[::5], labels=labels)
 
@@ -102,7 +106,8 @@ class Inference(MinibatchModel):
     ) -> None:
         super().__init__(recipe, seed, device)
         rng, d, z = torch.Generator().manual_seed(seed), dataset.train.shape[1], recipe.z_dim
-        self.dataset, test = dataset, dataset.test
+        self.dataset, self.every = dataset, max(len(dataset.test) // TESTED, 1)
+        test = dataset.test[:: self.every]
         with drawing_from(rng):
             self.encoder = normalised([d, *recipe.e_hidden, z])
             self.discriminator = normalised([d + z, *recipe.d_hidden, 1])
@@ -110,7 +115,7 @@ class Inference(MinibatchModel):
                 fixed = networks.generator(z, recipe.g_hidden, d, 0.05, rng)
                 self.generator = (copy.deepcopy(generator) if generator else fixed).requires_grad_(False)
             else:
-                self.generator = normalised([z, *recipe.g_hidden, d], slope=0, first=True).append(
+                self.generator = normalised([z, *recipe.g_hidden, d], slope=0.0, first=True).append(
                     nn.Sigmoid()
                 )
         shown = test[torch.arange(KEPT) % len(test)] if len(test) else torch.zeros(KEPT, d)
@@ -177,7 +182,7 @@ class Inference(MinibatchModel):
         nearest_hidden: the share of test images whose kind is that of the training image next to them, in
         E(x) and in E's last hidden layer. nan where there are no test images or labels.
         """
-        x = self.dataset.test.to(self.device)
+        x = self.dataset.test[:: self.every].to(self.device)
         if not len(x):
             return dict.fromkeys(COLUMNS, math.nan)
         self.eval()
@@ -197,6 +202,7 @@ class Inference(MinibatchModel):
         if not {"train", "test"} <= self.dataset.labels.keys():
             return math.nan, math.nan
         labels, truth = (self.dataset.labelled(part).to(self.device) for part in ("train", "test"))
+        truth = truth[:: self.every]
         known = torch.cat(
             [self.encoder[:-1](part.to(self.device)) for part in self.dataset.train.split(5000)]
         )
