@@ -143,7 +143,9 @@ CODE: dict[str, tuple[str, dict[str, Any]]] = {
             "tune_updates": 15_000,
         },
     ),
-    "bigan-mnist": ("github.com/jeffdonahue/bigan", BIGAN | {"z_dim": 50, "epochs": 400, "objective": "adversarial"}),  # train_mnist.sh
+    "bigan-mnist": (
+        "github.com/jeffdonahue/bigan", BIGAN | {"z_dim": 50, "epochs": 400, "objective": "adversarial"}
+    ),
     "inference-mnist-adversarial": ("github.com/jeffdonahue/bigan", BIGAN),
 }  # fmt: skip
 
