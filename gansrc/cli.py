@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     train.add_argument("--data", metavar="FILE.npz", help="your own images: an .npz with x_train")
     train.add_argument(
-        "--pretrained", type=Path, metavar="DIR", help="of faces-stage-2: the run of faces below"
+        "--pretrained", type=Path, metavar="DIR", help="the run of another recipe that this one starts from"
     )
     train.set_defaults(run=_train)
 

@@ -69,6 +69,8 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "ae-wink": (2, {"hidden": (20, 16)}),
     "vae-wink": (2, {"hidden": (20, 16)}),
     "gsn-wink": (2, {"hidden": (20, 16), "noise_std": 0.5, "burn_in": 3}),
+    "bigan-mnist": (100, {"g_hidden": (20, 16), "e_hidden": (20, 16), "d_hidden": (20, 16), "z_dim": 5}),
+    "inference-mnist-regression": (100, {"g_hidden": (20, 16), "e_hidden": (20, 16), "z_dim": 5}),
 }  # fmt: skip
 """By recipe: numbers an image and changed values. Every stage of a model has its turn in the 20 updates.
 

@@ -54,6 +54,7 @@ SMALL = {
     "ae-wink": {"hidden": (9, 7), "z_dim": 2, "batch_size": 10},
     "vae-wink": {"hidden": (9, 7), "z_dim": 2, "batch_size": 10},
     "gsn-wink": {"hidden": (9, 7), "noise_std": 0.5, "batch_size": 10, "chains": 8, "burn_in": 3, "thin": 2},
+    "bigan": {"g_hidden": (9, 7), "e_hidden": (9, 7), "d_hidden": (9, 7), "z_dim": 3, "batch_size": 10},
 }  # fmt: skip
 POINTS = {kind for kind in SMALL if kind.endswith("-wink")}
 """Models of real numbers, which no range bounds."""

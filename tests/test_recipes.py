@@ -110,6 +110,10 @@ GMMN = {  # train.py, both sets: layers from the top, minibatch_size, the schedu
     "z_dim": 10, "hidden": (64, 256, 256, 1024), "batch_size": 1000, "late_update": 10_000,
 }  # fmt: skip
 GMMN_AE = {**GMMN, "layer_rates": (0.1, 0.5), "tune_rate": 0.1, "code_batch": 100, "largest_gradient": 10}
+BIGAN = {  # train_mnist.sh: its first objective, epochs; train_gan.py: the defaults of its options
+    "batch_size": 128, "learning_rate": 0.0002, "beta": 0.5, "weight_decay": 2.5e-5, "steady_epochs": 200,
+    "falling_epochs": 200,
+}  # fmt: skip
 CODE: dict[str, tuple[str, dict[str, Any]]] = {
     "gsn-mnist": (
         "github.com/yaoli/GSN", GSN | {"salt_and_pepper": 0.4, "resample": True, "learning_rate": 0.25}
@@ -139,6 +143,10 @@ CODE: dict[str, tuple[str, dict[str, Any]]] = {
             "tune_updates": 15_000,
         },
     ),
+    "bigan-mnist": (
+        "github.com/jeffdonahue/bigan", BIGAN | {"z_dim": 50, "epochs": 400, "objective": "adversarial"}
+    ),
+    "inference-mnist-adversarial": ("github.com/jeffdonahue/bigan", BIGAN),
 }  # fmt: skip
 
 

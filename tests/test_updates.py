@@ -65,9 +65,9 @@ def slopes(cost: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
 
 
-def adam(p: Tensor, gradients: list[Tensor], rate: float) -> Tensor:
+def adam(p: Tensor, gradients: list[Tensor], rate: float, decay: float = ADAM[0]) -> Tensor:
     """p after a step of Adam, given all gradients so far: the two running means as sums."""
-    decay, decay_2, small = ADAM
+    _, decay_2, small = ADAM
     t = len(gradients)
     mean = sum((1 - decay) * decay ** (t - 1 - i) * g for i, g in enumerate(gradients)) / (1 - decay**t)
     square = sum((1 - decay_2) * decay_2 ** (t - 1 - i) * g**2 for i, g in enumerate(gradients))
@@ -750,3 +750,53 @@ def test_R5_R6_langevin_steps_and_metropolis_rule(images):
         x = torch.where(yes[:, None], y, x)
         np.testing.assert_allclose(drawn, x, atol=1e-11)
     assert taken == {True, False}
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Batch normalisation: mean 0, variance 1 over the batch."""
+    return (x - x.mean(0)) / (((x - x.mean(0)) ** 2).mean(0) + 1e-5).sqrt()
+
+
+def leaky(x: Tensor, slope: float) -> Tensor:
+    return torch.where(x > 0, x, slope * x)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_Z2_an_encoder_plays_on_pairs_against_D(images, fixed):
+    settings = {"z_dim": 3, "g_hidden": (6,), "e_hidden": (5,), "d_hidden": (4, 4), "batch_size": 8}
+    settings |= {"learning_rate": 0.01, "weight_decay": 0.3, "steady_epochs": 1, "falling_epochs": 2}
+    name = "inference-mnist-adversarial" if fixed else "bigan-mnist"
+    model = recipe(name, **settings).start(of(images), 0)
+    gradients: list[dict[str, Tensor]] = []
+    for t in range(3):
+        own = copies(model)
+        cost, x, stream = fit_once(model, images)
+        z = math.sqrt(3) * (2 * torch.rand(8, 3, generator=stream) - 1)
+
+        def layer(h: Tensor, name: str, own: dict[str, Tensor] = own) -> Tensor:
+            return h @ own[f"{name}.weight"].T + own[f"{name}.bias"]
+
+        h = layer(z, "generator.0")
+        made = logistic(layer((h if fixed else normalised(h)).clamp(min=0), f"generator.{2 if fixed else 3}"))
+        codes = math.sqrt(3) * torch.tanh(layer(leaky(layer(x, "encoder.0"), 0.2), "encoder.2"))
+
+        def judged(pairs: Tensor) -> Tensor:
+            h = leaky(layer(pairs, "discriminator.0"), 0.2)  # noqa: B023
+            h = leaky(normalised(layer(h, "discriminator.2")), 0.2)  # noqa: B023
+            return logistic(layer(h, "discriminator.5"))[:, 0]  # noqa: B023
+
+        real, fake = judged(torch.cat([x, codes], 1)), judged(torch.cat([made, z], 1))
+        value = (real.log() + (1 - fake).log()).mean()  # V of eq. (1), on pairs
+        opposite = -(fake.log() + (1 - real).log()).mean()
+        assert cost == pytest.approx(opposite.item(), rel=1e-10)
+        moving = {key: p for key, p in own.items() if not (fixed and key.startswith("generator"))}
+        d = {key: p for key, p in moving.items() if key.startswith("discriminator")}
+        rest = {key: p for key, p in moving.items() if key not in d}
+        down = torch.autograd.grad(-value, list(d.values()), retain_graph=True)
+        found = slopes(opposite, rest) | dict(zip(d, down, strict=True))
+        gradients.append({key: g + 0.3 * moving[key].detach() for key, g in found.items()})
+        epoch = t // 2  # two minibatches of 8 in 20 images
+        rate = 0.01 * 0.01 ** (max(epoch + 1 - 1, 0) / 2)
+        for key in moving:
+            own[key] = adam(own[key], [g[key] for g in gradients], rate, decay=0.5)
+        assert_moved(model, own)

@@ -126,7 +126,8 @@ class Record:
 
     recipe: `Recipe.values`. seconds: of training. epoch_so_far: sums of the reports of a row of the history
     that is not complete. diverged: the update before which the costs ceased to be finite. earlier:
-    evaluations of fewer updates. samples, average_samples, walk, film: images in place of weights.
+    evaluations of fewer updates. samples, average_samples, walk, film, reconstructions: images in place of
+    weights.
     """
 
     recipe: dict[str, Any]
@@ -146,6 +147,7 @@ class Record:
     average_samples: Images | None = None
     walk: Images | None = None
     film: Images | None = None
+    reconstructions: Images | None = None
 
     @classmethod
     def from_json(cls, content: Any) -> Record:
@@ -162,7 +164,7 @@ class Record:
 
     def images(self) -> dict[str, Images]:
         """The images that are kept, by name."""
-        names = ("samples", "average_samples", "walk", "film")
+        names = ("samples", "average_samples", "walk", "film", "reconstructions")
         return {name: images for name in names if (images := getattr(self, name)) is not None}
 
     def image_files(self) -> set[str]:

@@ -181,6 +181,10 @@ class Run:
         """Consecutive steps of one Markov chain, of a model that is sampled by one: mean images."""
         return self._pictures("film")
 
+    def reconstructions(self) -> Float[Tensor, "n d"]:
+        """The first test images, drawn again from the codes that an encoder gave them."""
+        return self._pictures("reconstructions")
+
     def _pictures(self, name: str) -> Float[Tensor, "_ d"]:
         """Images that the record keeps, or that its weights draw anew."""
         if name in self.record.images():

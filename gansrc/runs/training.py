@@ -247,7 +247,8 @@ class Training:
         self.record = dataclasses.replace(
             self.record, checkpoint=Checkpoint(folder.name, checksums), updates=self.model.updates,
             epochs=self.model.updates // per_epoch, earlier=(*self.record.earlier, *stage), evaluation=None,
-            samples=None, average_samples=None, walk=None, film=None, diverged=None,
+            samples=None, average_samples=None, walk=None, film=None, reconstructions=None,
+            diverged=None,
         )  # fmt: skip
 
     def write(self) -> None:
