@@ -1,5 +1,5 @@
 """Few labels, many images: a discriminator that also names the class, against a generator that matches its
-features (Salimans et al., 2016); and the linear classifier that features are tried with."""
+features (Salimans et al., 2016)."""
 
 from __future__ import annotations
 
@@ -10,68 +10,29 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gansrc.datasets import Dataset
 from gansrc.game import minibatch_value
+from gansrc.labels import few
 from gansrc.model import Sampler, Source, sources
 from gansrc.models.base import MNIST_SOURCES, MinibatchModel, MinibatchRecipe
-from gansrc.networks import Bias
+from gansrc.networks import Bias, Maxout
 from gansrc.streams import batch_indices, drawing_from
 
 
-def few(labels: Int64[Tensor, " n"], wanted: int, seed: int) -> Int64[Tensor, " wanted"]:
-    """The rows of `wanted` labels, as many of each class, drawn from `seed`, class by class.
-
-    Raises ValueError where that cannot be: fewer labels than classes, or more than there are images.
-    """
-    kinds, counts = labels.unique(return_counts=True)
-    each, rest = divmod(wanted, len(kinds))
-    if rest or each < 1:
-        raise ValueError(
-            f"labels must be a multiple of the {len(kinds)} classes, got {wanted}: as many of each"
-        )
-    if each > counts.min():
-        lacking = f"class {kinds[counts.argmin()]} has {counts.min()} images"
-        raise ValueError(f"{wanted} labels take {each} images of each class, {lacking}: ask for fewer labels")
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    return torch.cat([order[labels[order] == kind][:each] for kind in kinds])
-
-
-def softmax_regression(
-    x: Float[Tensor, "s n f"], y: Int64[Tensor, "s n"], classes: int, penalty: float
-) -> Float64[Tensor, "s f_plus_1 classes"]:
-    """Linear classifiers of s sets of labelled rows, each fitted by itself, in float64.
-
-    Of each the minimum of the mean of -log softmax(x W + b)_y, nats, plus penalty / 2 times |W|^2; the last
-    row is b. It is the only minimum, so no draw of weights is needed. Class scores are x W + b.
-    """
-    rows = torch.cat([x, torch.ones_like(x[..., :1])], 2).double()
-    weights = rows.new_zeros(len(x), rows.shape[2], classes, requires_grad=True)
-    bfgs = torch.optim.LBFGS(
-        [weights], max_iter=500, tolerance_grad=1e-7, tolerance_change=0, line_search_fn="strong_wolfe"
-    )
-
-    def cost() -> Tensor:
-        bfgs.zero_grad()
-        fit = cross_entropy((rows @ weights).flatten(0, 1), y.flatten(), reduction="sum") / x.shape[1]
-        total = fit + penalty / 2 * weights[:, :-1].square().sum()
-        total.backward()
-        return total
-
-    bfgs.step(cost)
-    return weights.detach()
-
-
-def mistakes(
-    weights: Float64[Tensor, "s f_plus_1 classes"], x: Float[Tensor, "t f"], y: Int64[Tensor, " t"]
-) -> Float64[Tensor, " s"]:
-    """The share of rows that each linear classifier puts into a wrong class."""
-    scores = x.double() @ weights[:, :-1] + weights[:, -1:]
-    return (scores.argmax(2) != y).double().mean(1)
+@torch.no_grad()
+def hidden_layers(net: nn.Sequential, x: Float[Tensor, "n d"]) -> list[Float[Tensor, "n _"]]:
+    """What the maxout layers of a discriminator say of images, from the bottom up."""
+    found = []
+    for layer in net:
+        x = layer(x)
+        if isinstance(layer, Maxout):
+            found.append(x)
+    return found
 
 
 class Scaled(nn.Module):
