@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from gansrc.extensions.semisupervised import SEMISUPERVISED, SEMISUPERVISED_MNIST_100
+from gansrc.extensions.semisupervised import (
+    SEMISUPERVISED_MNIST_20,
+    SEMISUPERVISED_MNIST_50,
+    SEMISUPERVISED_MNIST_100,
+    SEMISUPERVISED_MNIST_1000,
+)
 from gansrc.model import Recipe
 from gansrc.models.ae import AE_WINK
 from gansrc.models.cae import CAE_FACES, CAE_MNIST
@@ -22,7 +27,9 @@ MODELS = (
     AE_WINK, VAE_WINK, RBM_WINK, DBN_WINK, DBM_WINK, SCORE_WINK, DENOISING_WINK, NCE_WINK, GSN_WINK, PM_WINK,
 )  # fmt: skip
 """Of the models beside the GAN. LFW has a fifth as many images as MNIST: an epoch may be several passes."""
-EXTENSIONS: tuple[Recipe, ...] = (SEMISUPERVISED_MNIST_100, *SEMISUPERVISED)
+EXTENSIONS: tuple[Recipe, ...] = (
+    SEMISUPERVISED_MNIST_20, SEMISUPERVISED_MNIST_50, SEMISUPERVISED_MNIST_100, SEMISUPERVISED_MNIST_1000,
+)  # fmt: skip
 """Of section 7."""
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS, *EXTENSIONS)}
 

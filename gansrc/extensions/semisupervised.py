@@ -320,8 +320,12 @@ SEMISUPERVISED_MNIST_100 = SemiSupervisedRecipe(
 )
 """The published setting: ten labels a class."""
 
-SEMISUPERVISED = tuple(
-    dataclasses.replace(SEMISUPERVISED_MNIST_100, name=f"semisupervised-mnist-{labels}", labels=labels)
-    for labels in (20, 50, 1000)
-)
-"""The other numbers of labels of their table."""
+
+def _of_others(labels: int) -> SemiSupervisedRecipe:
+    """The same with another number of labels."""
+    return dataclasses.replace(SEMISUPERVISED_MNIST_100, name=f"semisupervised-mnist-{labels}", labels=labels)
+
+
+SEMISUPERVISED_MNIST_20 = _of_others(20)
+SEMISUPERVISED_MNIST_50 = _of_others(50)
+SEMISUPERVISED_MNIST_1000 = _of_others(1000)
