@@ -88,7 +88,7 @@ CLASSIFIER: dict[str, claims.Value] = {
 }  # fmt: skip
 SCORES: dict[str, claims.Value] = {
     "first": 500, "updates": 180_000, "first_missed": 0.2, "missed": 0.01, "first_score": -200.0,
-    "score": 20.0, "below_best": 60.0, "plain": 150.0, "share": 1.0,
+    "score": 20.0, "below_best": 60.0, "plain": 150.0, "share": 1.0, "seeds": 10,
 }  # fmt: skip
 
 
@@ -102,8 +102,11 @@ def test_Z4_a_shorter_run_or_fewer_seeds_are_not_compared() -> None:
     for lacking in ({"updates": 15_000, "share": 0.08}, {"seeds": 1}):
         for figure in (95.0, 1200.0):
             told = verdict("Z4-classifier", **CLASSIFIER | lacking | {"missed": figure})
-            assert told.startswith("not comparable")
-    assert verdict("Z4-scores", **SCORES | {"updates": 15_000, "share": 0.08}).startswith("not comparable")
+            assert told == "not comparable"
+    short = SCORES | {"updates": 15_000, "share": 0.08}
+    assert verdict("Z4-scores", **short) == "agrees"  # what is there already needs no longer run
+    for lacking in ({"seeds": 1}, {"below_best": 0.0}, {"score": 160.0}, {"missed": 0.3}):
+        assert verdict("Z4-scores", **short | lacking) == "not comparable"
 
 
 def test_Z4_scores_a_generator_that_gets_worse_beside_a_better_classifier() -> None:
