@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from gansrc.extensions.inference import BIGAN_MNIST, INFERENCE_ADVERSARIAL, INFERENCE_REGRESSION
+from gansrc.extensions.semisupervised import (
+    SEMISUPERVISED_MNIST_20,
+    SEMISUPERVISED_MNIST_50,
+    SEMISUPERVISED_MNIST_100,
+    SEMISUPERVISED_MNIST_1000,
+)
 from gansrc.model import Recipe
 from gansrc.models.ae import AE_WINK
 from gansrc.models.cae import CAE_FACES, CAE_MNIST
@@ -22,7 +28,10 @@ MODELS = (
     AE_WINK, VAE_WINK, RBM_WINK, DBN_WINK, DBM_WINK, SCORE_WINK, DENOISING_WINK, NCE_WINK, GSN_WINK, PM_WINK,
 )  # fmt: skip
 """Of the models beside the GAN. LFW has a fifth as many images as MNIST: an epoch may be several passes."""
-EXTENSIONS: tuple[Recipe, ...] = (INFERENCE_REGRESSION, INFERENCE_ADVERSARIAL, BIGAN_MNIST)
+EXTENSIONS: tuple[Recipe, ...] = (
+    INFERENCE_REGRESSION, INFERENCE_ADVERSARIAL, BIGAN_MNIST,
+    SEMISUPERVISED_MNIST_20, SEMISUPERVISED_MNIST_50, SEMISUPERVISED_MNIST_100, SEMISUPERVISED_MNIST_1000,
+)  # fmt: skip
 """Of section 7."""
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS, *EXTENSIONS)}
 

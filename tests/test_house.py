@@ -15,7 +15,7 @@ HOME = Path(gansrc.__file__).parent
 MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
     {"streams", "yours"},
-    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes"},
+    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes", "labels"},
     {"claims", "figures", "plane", "arcs"},
     {"datasets"},
     {"game", "film", "model"},
