@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, and as `gansrc train` has it
 
@@ -61,11 +62,12 @@ def proposal(change: str, runs: list[Run], weights: str, before: speedrun.Entry 
     took = milliseconds([recipe, *beside], datasets.load(recipe.data).train)
     values: dict[str, Any] = dataclasses.asdict(recipe)
     given = {name: values[name] for name in GIVEN.split()} | {"sha256": runs[0].record.data.sha256}
-    return lines.line(
+    new = lines.line(
         torch.device("cpu"), change=change, recipe=recipe.name, weights=weights,
         beside=before.recipe if before else "", given=given, seeds=seeds,
         milliseconds=round(took[0], 2), milliseconds_beside=round(took[-1], 2),
     )  # fmt: skip
+    return cast(lines.Line, json.loads(json.dumps(new)))  # as it will be read: lists, no tuples
 
 
 def main() -> None:
