@@ -31,8 +31,9 @@ GIVEN = "data z_dim g_hidden d_hidden d_pieces preview"
 """Values of a recipe that a change must leave alone: the data, the nets, as many samples as are scored."""
 
 
-def milliseconds(recipes: list[GANRecipe], train: torch.Tensor) -> list[float]:
-    """What an update of each takes, in turns: medians."""
+def milliseconds(recipes: list[GANRecipe]) -> list[float]:
+    """What an update of each takes on their data, in turns: medians."""
+    train = datasets.load(recipes[0].data).train
     models = [recipe.start(datasets.of(train), 0) for recipe in recipes]
     took: list[list[float]] = [[] for _ in models]
     for _ in range(ROUNDS + 1):
@@ -59,7 +60,7 @@ def proposal(change: str, runs: list[Run], weights: str, before: speedrun.Entry 
     if len(seeds) < len(runs):
         raise ValueError(f"{len(runs)} runs of {len(seeds)} seeds: give each seed once")
     beside = [catalogue.recipe(before.recipe)] if before else []
-    took = milliseconds([recipe, *beside], datasets.load(recipe.data).train)
+    took = milliseconds([recipe, *beside])
     values: dict[str, Any] = dataclasses.asdict(recipe)
     given = {name: values[name] for name in GIVEN.split()} | {"sha256": runs[0].record.data.sha256}
     new = lines.line(

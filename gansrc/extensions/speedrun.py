@@ -40,11 +40,11 @@ class Entry:
     weights: str
     beside: str
     given: Mapping[str, Any]
-    seeds: Mapping[str, Sequence[tuple[int, float]]]
+    seeds: Mapping[str, Sequence[Sequence[float | int]]]
     milliseconds: float
     milliseconds_beside: float
 
-    def updates_to(self, nats: float) -> np.ndarray:
+    def updates_to(self, nats: int) -> np.ndarray:
         """By seed: updates after which validation images first had that log-likelihood, inf if they never
         had."""
         firsts = (
@@ -53,7 +53,7 @@ class Entry:
         )
         return np.array([*firsts], float)
 
-    def seconds_to(self, nats: float) -> np.ndarray:
+    def seconds_to(self, nats: int) -> np.ndarray:
         """By seed: seconds of training until then, on this entry's machine."""
         return self.updates_to(nats) * self.milliseconds / 1000
 
