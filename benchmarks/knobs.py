@@ -16,8 +16,8 @@ from gansrc import catalogue, datasets, parzen
 from gansrc.gan import GANRecipe
 
 KNOBS = (
-    "mnist-algorithm-1", "mnist-algorithm-1-k-2", "knob-blend", "mnist-algorithm-1-saturating", "knob-noise",
-    "knob-clear", "mnist-algorithm-1-gaussian", "knob-unit-sphere",
+    "mnist-algorithm-1", "mnist-algorithm-1-gaussian", "knob-unit-sphere", "knob-clear", "knob-blend",
+    "mnist-algorithm-1-saturating", "knob-noise", "mnist-algorithm-1-k-2",
 )  # fmt: skip
 """The paper's text, then one thing changed in each."""
 SEEDS, UPDATES, EVERY = 3, 4000, 1000
@@ -43,12 +43,12 @@ def scores(name: str, seed: int) -> list[list[float]]:
 
 
 def main() -> None:
-    """Train what is missing, all recipes with one seed before the next."""
+    """Train what is missing, and add a line after each."""
     file = RESULTS / "knobs.jsonl"
     known = [json.loads(text) for text in file.read_text().splitlines()] if file.exists() else []
     done = {(one["recipe"], one["seed"]) for one in known}
-    for seed in range(SEEDS):
-        for name in KNOBS:
+    for name in KNOBS:
+        for seed in range(SEEDS):
             if (name, seed) not in done:
                 new = line(torch.device("cpu"), recipe=name, seed=seed)
                 add("knobs", new | {"scores": scores(name, seed)})
