@@ -19,7 +19,7 @@ GOOD: dict[str, claims.Value] = {
 }  # fmt: skip
 AHEAD: dict[str, claims.Value] = {
     "kinds": 2, "seeds": 3, "ahead": 1, "uniform_low": 40.0, "uniform_high": 60.0, "best": "z Gaussian",
-    "best_low": 61.0, "best_high": 80.0, "updates": 4000,
+    "best_low": 61.0, "best_high": 80.0, "updates": 1200,
 }  # fmt: skip
 
 
