@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gansrc.extensions.coordination import KNOBS, LADDER
 from gansrc.extensions.inference import BIGAN_MNIST, INFERENCE_ADVERSARIAL, INFERENCE_REGRESSION
 from gansrc.extensions.semisupervised import (
     SEMISUPERVISED_MNIST_20,
@@ -31,6 +32,7 @@ MODELS = (
 EXTENSIONS: tuple[Recipe, ...] = (
     INFERENCE_REGRESSION, INFERENCE_ADVERSARIAL, BIGAN_MNIST,
     SEMISUPERVISED_MNIST_20, SEMISUPERVISED_MNIST_50, SEMISUPERVISED_MNIST_100, SEMISUPERVISED_MNIST_1000,
+    *LADDER, *KNOBS,
 )  # fmt: skip
 """Of section 7."""
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS, *EXTENSIONS)}

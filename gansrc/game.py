@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from gansrc.devices import GraphedUpdate, summing
 from gansrc.networks import limit_column_norms_
 from gansrc.streams import batch_indices, draw, drawing_from
+
+Cost = Callable[[nn.Module, Tensor], Tensor]
+"""A number, nats, from D and a minibatch of rows."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ class Game:
     beside the game, which does not know of it; 0 for none. learning_rate and momentum are tensors: no number
     of the host's is baked into an update, so that a CUDA device can replay it as a graph. There neither net
     nor noise may ask the device for a value.
+
+    Parts in place of the paper's, for alternating play. g_cost: what G descends, from D and G's samples.
+    penalty: what D descends beside its cost, from D and the data. optimizers: what moves G and D, by rates of
+    their own; with them nothing is replayed as a graph.
     """
 
     batch_axis = 0
@@ -99,13 +106,22 @@ class Game:
         rules: Rules,
         rng: torch.Generator,
         average: float = 0.0,
+        *,
+        g_cost: Cost | None = None,
+        penalty: Cost | None = None,
+        optimizers: Sequence[torch.optim.Optimizer] = (),
     ) -> None:
         if not 0 <= average < 1:
             raise ValueError(f"average must lie in [0, 1), got {average}")
+        if (g_cost or penalty) and rules.order != "alternating":
+            raise ValueError(f"costs of one's own need order='alternating', got {rules.order!r}")
         self.generator, self.discriminator, self.noise = generator, discriminator, noise
         self.rules, self.rng, self.updates = rules, rng, 0
+        self.g_cost, self.penalty = g_cost, penalty
+        nets = generator, discriminator
+        self.optimizers = dict(zip(nets, optimizers, strict=True)) if optimizers else {}
         self.velocity = {
-            net: [torch.zeros_like(p) for p in net.parameters()] for net in (generator, discriminator)
+            net: [torch.zeros_like(p) for p in net.parameters() if not optimizers] for net in nets
         }
         self.average = [p.detach().clone() for p in generator.parameters()] if average else []
         self.decay, self._update_average = average, get_ema_multi_avg_fn(average)
@@ -130,7 +146,8 @@ class Game:
         self.generator.train()
         self.discriminator.train()
         indices = self.batch_indices(len(data), data.device)
-        if data.is_cuda and (self.graphed is None or self.graphed.data is not data):
+        replayable = data.is_cuda and not self.optimizers
+        if replayable and (self.graphed is None or self.graphed.data is not data):
             self.graphed = GraphedUpdate(data, self.streams())
         total = torch.zeros(4, dtype=summing(data.device), device=data.device)
         with torch.cuda.device(data.device if data.is_cuda else -1):
@@ -160,10 +177,11 @@ class Game:
                 samples = G(self.codes())  # m noise samples from the prior;
             real, fake = D(torch.cat([x, samples], self.batch_axis)).chunk(2, -1)
             value = minibatch_value(real, fake)
-            self.descend(D, -rules.d_cost * value)  # update D by ascending its gradient.
+            extra = self.penalty(D, x) if self.penalty else 0.0
+            self.descend(D, -rules.d_cost * value + extra)  # update D by ascending its gradient.
         for _ in range(rules.g_steps):
-            z = self.codes()  # Sample m noise samples;
-            cost = generator_cost(D(G(z)), rules.saturating)
+            samples = G(self.codes())  # Sample m noise samples;
+            cost = self.g_cost(D, samples) if self.g_cost else generator_cost(D(samples), rules.saturating)
             self.descend(G, cost)  # update G by descending its gradient.
         return report(value, cost, real, fake)
 
@@ -191,10 +209,18 @@ class Game:
 
     @torch.no_grad()
     def move(self, net: nn.Module, gradient: tuple[Tensor, ...]) -> None:
-        """Gradient step with momentum, the rate inside the velocity: v <- m v - lr g; theta <- theta + v."""
-        for theta, v, g in zip(net.parameters(), self.velocity[net], gradient, strict=True):
-            v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
-            theta.add_(v)
+        """Gradient step with momentum, the rate inside the velocity: v <- m v - lr g; theta <- theta + v.
+
+        Or one of the net's optimizer, where it was given one.
+        """
+        if net in self.optimizers:
+            for theta, g in zip(net.parameters(), gradient, strict=True):
+                theta.grad = g
+            self.optimizers[net].step()
+        else:
+            for theta, v, g in zip(net.parameters(), self.velocity[net], gradient, strict=True):
+                v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
+                theta.add_(v)
         if self.rules.max_column_norm:
             limit_column_norms_(net, self.rules.max_column_norm)
         if self.average and net is self.generator:

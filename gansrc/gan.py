@@ -16,7 +16,7 @@ from torch.distributions import Distribution, Normal, Uniform
 from gansrc import networks, parzen
 from gansrc.datasets import Dataset, contrast_normalised
 from gansrc.game import Game, Rules, sample
-from gansrc.model import Fitting, Model, Recipe, Sampler, State
+from gansrc.model import Fitting, Model, Recipe, Sampler, State, load_slots, slots
 from gansrc.seeds import Games
 from gansrc.streams import drawing_from
 from gansrc.strokes import NUMBERS, Strokes
@@ -90,8 +90,11 @@ class GANRecipe(Recipe):
             square(dataset.image_shape) if self.d_convolutions else (),
         )  # fmt: skip
         rng = torch.Generator(device).manual_seed(seed)
-        nets = generator.to(device), discriminator.to(device)
-        return GAN(Game(*nets, self.p_z(device), self.rules, rng, self.average))
+        return GAN(self.game(generator.to(device), discriminator.to(device), rng))
+
+    def game(self, generator: nn.Sequential, discriminator: nn.Sequential, rng: torch.Generator) -> Game:
+        """The game of both nets, on the device of its random stream."""
+        return Game(generator, discriminator, self.p_z(rng.device), self.rules, rng, self.average)
 
     def generator(self, image_shape: Sequence[int], rng: torch.Generator) -> nn.Sequential:
         """G before training, codes (n, z_dim) to rows (n, d); the output bias is still zero."""
@@ -219,8 +222,11 @@ class GAN(Model):
         return self.game.play(data, updates)
 
     def rates(self) -> dict[str, float]:
-        """Learning rate and momentum of the last update."""
+        """Learning rate and momentum of the last update, or the rates of both optimizers."""
         game = self.game
+        if game.optimizers:
+            g_rate, d_rate = (one.param_groups[0]["lr"] for one in game.optimizers.values())
+            return {"learning_rate": g_rate, "d_learning_rate": d_rate}
         return {"learning_rate": game.learning_rate.item(), "momentum": game.momentum.item()}
 
     def samples(self, n: int, rng: torch.Generator, weights: str = "last") -> Float[Tensor, "n d"]:
@@ -235,6 +241,8 @@ class GAN(Model):
         for name, net in (("generator", game.generator), ("discriminator", game.discriminator)):
             state[name] = {f"{name}.{key}": tensor for key, tensor in net.state_dict().items()}
             state["momentum"] |= {f"velocity.{name}.{i}": v for i, v in enumerate(game.velocity[net])}
+            if net in game.optimizers:
+                state["momentum"] |= slots(game.optimizers[net], f"optimizer.{name}")
         if game.average:
             names = (name for name, _ in game.generator.named_parameters())
             means = zip(names, game.average, strict=True)
@@ -244,6 +252,10 @@ class GAN(Model):
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Go on from the tensors of `state()`; ValueError if they are of other networks."""
+        game = self.game
+        for name, net in (("generator", game.generator), ("discriminator", game.discriminator)):
+            if net in game.optimizers:
+                load_slots(game.optimizers[net], f"optimizer.{name}", state)
         own = {key: tensor for part in self.state().values() for key, tensor in part.items()}
         if "rng" in state and state["rng"].shape != own["rng"].shape:  # of another kind of device
             state = {**state, "rng": own["rng"]}
@@ -254,8 +266,8 @@ class GAN(Model):
             )
         for key, tensor in own.items():
             tensor.copy_(state[key])
-        self.game.rng.set_state(state["rng"])
-        self.game.updates = updates
+        game.rng.set_state(state["rng"])
+        game.updates = updates
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,27 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
     return getattr(import_module(home), f"{kind}Recipe").from_values(own)
 
 
+def slots(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """What an optimizer remembers, by parameter and kind, under names that begin with `prefix` and a dot."""
+    return {
+        f"{prefix}.{i}.{name}": torch.as_tensor(slot)
+        for i, kinds in optimizer.state_dict()["state"].items()
+        for name, slot in kinds.items()
+        if slot is not None
+    }
+
+
+def load_slots(optimizer: torch.optim.Optimizer, prefix: str, state: Mapping[str, Tensor]) -> None:
+    """Let an optimizer go on with what `slots` gave; other tensors of `state` are none of its."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in state.items():
+        if key.startswith(f"{prefix}."):
+            i, name = key.removeprefix(f"{prefix}.").split(".")
+            found.setdefault(int(i), {})[name] = tensor.clone()
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": found, "param_groups": groups})
+
+
 def _tuples(value: Any) -> Any:
     """Lists as tuples, throughout: JSON has lists alone."""
     if isinstance(value, Mapping):

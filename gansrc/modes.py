@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
 from torch.distributions import Normal
 
 from gansrc import theory
@@ -105,15 +104,16 @@ class Crowd(Game):
         inits = [torch.Generator().manual_seed(s) for s in range(pairs)]
         hidden, reach = (width, width), math.sqrt(3 / width)  # so that a sum of `width` inputs keeps its size
         self.pairs = pairs
-        self.adams: dict[nn.Module, torch.optim.Adam] = {}
-        super().__init__(
+        nets = (
             stack([generator(2, hidden, 2, reach, rng, output="linear") for rng in inits], []),
             stack([discriminator(2, hidden, 1, 1.0, 1.0, reach, rng) for rng in inits], []),
-            Normal(torch.zeros(2), torch.ones(2), validate_args=False), rules,
-            torch.Generator().manual_seed(seed),
-        )  # fmt: skip
-        for net, rate in zip((self.generator, self.discriminator), rates or (), strict=False):
-            self.adams[net] = torch.optim.Adam(net.parameters(), rate, (0.5, 0.999))
+        )
+        adams = [
+            torch.optim.Adam(net.parameters(), rate, (0.5, 0.999))
+            for net, rate in zip(nets, rates or (), strict=False)
+        ]
+        noise = Normal(torch.zeros(2), torch.ones(2), validate_args=False)
+        super().__init__(*nets, noise, rules, torch.Generator().manual_seed(seed), optimizers=adams)
 
     def codes(self) -> Float[Tensor, "s m 2"]:
         """A minibatch of noise for each pair."""
@@ -123,15 +123,6 @@ class Crowd(Game):
         """The rows of each pair's minibatches to come, drawn anew each time."""
         while True:
             yield torch.randint(n, (self.pairs, self.rules.batch_size))
-
-    def move(self, net: nn.Module, gradient: tuple[Tensor, ...]) -> None:
-        """A step of the net's Adam, or, without one, with momentum."""
-        if net not in self.adams:
-            super().move(net, gradient)
-            return
-        for theta, g in zip(net.parameters(), gradient, strict=True):
-            theta.grad = g
-        self.adams[net].step()
 
     def on(self, data: Float[Tensor, "n 2"], updates: int) -> None:
         """Play so many updates. Nothing is reported: D(x) would be a mean over pairs."""

@@ -20,8 +20,8 @@ class Games:
     Each game keeps its own random stream and stays usable by itself (its tensors are views of its slice,
     until it is put together with others anew), so playing games together gives each of them, up to rounding,
     what it would have come to alone. Raises ValueError for games that differ in rules, in their count of
-    updates or in shape, and for nets with layers other than those of `gansrc.networks`. Save and load the
-    games, not this.
+    updates or in shape, have parts of their own, or nets with layers other than those of `gansrc.networks`.
+    Save and load the games, not this.
     """
 
     def __init__(self, games: Sequence[Game]) -> None:
@@ -29,6 +29,8 @@ class Games:
         for game in games:
             if (game.rules, game.decay, game.updates) != (first.rules, first.decay, first.updates):
                 raise ValueError("games played together need the same rules and count of updates")
+            if game.optimizers or game.g_cost or game.penalty:
+                raise ValueError("games with parts of their own are played one at a time")
             game.graphed = None  # it would go on with the weights of before
         self.games, self.together = list(games), _Together(games)
 

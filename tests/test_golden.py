@@ -36,6 +36,7 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "mnist-algorithm-1-k-2": (784, {**NARROW, "momentum_epochs": 6}),
     "mnist-algorithm-1-g-20": (784, {"g_hidden": (20, 16), "d_hidden": (12, 8)}),
     "gan-wink": (2, {}),
+    "ladder-rate": (784, NARROW),
     "mnist-algorithm-1-strokes": (81, {"g_hidden": (20, 16), "d_hidden": (12, 8), "d_range": 0.3}),
     "faces": (100, {**NARROW, "g_output_sparse": 3, "z_dim": 6, "max_column_norm": 1.0}),
     "cifar10-conv": (

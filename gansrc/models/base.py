@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gansrc.datasets import Dataset, of
 from gansrc.devices import summing
-from gansrc.model import OURS, Model, Recipe, Sampler, Source, State
+from gansrc.model import OURS, Model, Recipe, Sampler, Source, State, load_slots, slots
 from gansrc.streams import batch_indices, drawing_from
 
 R = TypeVar("R", bound=Recipe)
@@ -139,22 +139,13 @@ class MinibatchModel(nn.Module, Model):
     def state(self) -> State:
         """Weights and buffers, the optimizer's moments, the random stream."""
         state = {"model": {f"model.{key}": tensor for key, tensor in self.state_dict().items()}}
-        state |= {"optimizer": {}, "random": {"rng": self.rng.get_state()}}
-        for i, slots in self.optimizer.state_dict()["state"].items():
-            slots = {name: slot for name, slot in slots.items() if slot is not None}
-            state["optimizer"] |= {f"optimizer.{i}.{name}": torch.as_tensor(s) for name, s in slots.items()}
+        state |= {"optimizer": slots(self.optimizer, "optimizer"), "random": {"rng": self.rng.get_state()}}
         return state
 
     def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Go on from the tensors of `state()`."""
         self.load({key: tensor for key, tensor in state.items() if key.startswith("model.")})
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in state.items():
-            if key.startswith("optimizer."):
-                _, i, name = key.split(".")
-                slots.setdefault(int(i), {})[name] = tensor.clone()
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        load_slots(self.optimizer, "optimizer", state)
         if state["rng"].shape == self.rng.get_state().shape:  # else of another kind of device
             self.rng.set_state(state["rng"])
         self.updates = updates
