@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Uniform
 from torch.nn.functional import one_hot
 
+from gansrc import parzen
 from gansrc.datasets import Dataset
 from gansrc.game import Game, Rules
 from gansrc.gan import GAN, GameRecipe
@@ -103,11 +104,11 @@ def walks(net: HandingOn, p_z: Distribution, steps: int = 12, seed: int = 3) -> 
 class ConditionalRecipe(GameRecipe):
     """A conditional game: both nets see the class beside their own input.
 
-    z_dim: numbers of a code, uniform on [0, 1]. g_z, g_c: rectifiers that z and the class go through, each
-    for itself; g_joint: those that both meet in, below the sigmoid output. d_x, d_c, d_joint: likewise in D,
-    maxout layers of (units, pieces), x being the image. g_range, d_range: weights start uniform in ±range,
-    biases at 0, but for the output's, which start at the pixels' means. keep: dropout, a hidden unit of
-    either net is kept with that probability.
+    z_dim: numbers of a code, uniform on [-sqrt(3), sqrt(3)]. g_z, g_c: rectifiers that z and the class go
+    through, each for itself; g_joint: those that both meet in, below the sigmoid output. d_x, d_c, d_joint:
+    likewise in D, maxout layers of (units, pieces), x being the image. g_range, d_range: weights start
+    uniform in ±range, biases at 0, but for the output's, which start at the pixels' means. keep: dropout in
+    training, a hidden unit of either net is kept with that probability.
     """
 
     z_dim: int
@@ -124,8 +125,14 @@ class ConditionalRecipe(GameRecipe):
     leaves_samples = True
 
     def prepare(self, dataset: Dataset) -> Dataset:
-        """The training images with their classes: rows (x, c). Raises ValueError where labels are lacking."""
-        return dataclasses.replace(dataset, train=pairs(dataset.train, dataset.labelled("train")))
+        """Images with their classes: rows (x, c). Raises ValueError for labels that lack or do not fit."""
+        train = pairs(dataset.train, dataset.labelled("train"))
+        classes = train.shape[1] - dataset.train.shape[1]
+        valid, test = (
+            pairs(x, dataset.labelled(part), classes)
+            for part, x in (("valid", dataset.valid), ("test", dataset.test))
+        )
+        return dataclasses.replace(dataset, train=train, valid=valid, test=test)
 
     def start(
         self, dataset: Dataset, seed: int, device: torch.device | str = "cpu", below: Sampler | None = None
@@ -165,8 +172,16 @@ class ConditionalRecipe(GameRecipe):
 
     def p_z(self, device: torch.device | str = "cpu") -> Distribution:
         """The noise prior over codes (z_dim,)."""
-        zero = torch.zeros(self.z_dim, device=device)
-        return Uniform(zero, zero + 1, validate_args=False)
+        edge = torch.full((self.z_dim,), math.sqrt(3.0), device=device)
+        return Uniform(-edge, edge, validate_args=False)
+
+    def validate(self, samples: Float[Tensor, "n d"], valid: Float[Tensor, "v dc"]) -> dict[str, float]:
+        """As for any model, of images without their classes."""
+        return super().validate(samples, valid[:, : samples.shape[1]])
+
+    def score(self, samples: Float[Tensor, "n d"], dataset: Dataset) -> dict[str, list[parzen.Score]]:
+        """As for any model, of images without their classes."""
+        return super().score(samples, dataset.mapped(lambda x: x[:, : samples.shape[1]]))
 
     def sampler(self, image_shape: Sequence[int]) -> TrainedConditional:
         """G, whose weights are still to be loaded: they say how many classes there are."""
@@ -211,19 +226,22 @@ class TrainedConditional:
         return {"walk": walks(self.net, self.p_z).flatten(0, 1)}
 
 
-def pairs(x: Float[Tensor, "n d"], labels: Int64[Tensor, " n"]) -> Float[Tensor, "n dc"]:
+def pairs(x: Float[Tensor, "n d"], labels: Int64[Tensor, " _"], classes: int = 0) -> Float[Tensor, "n dc"]:
     """Rows (x, c): beside each image its class, as one 1 among 0s.
 
-    Raises ValueError for labels that are not one an image, are all the same, or leave a class out.
+    classes: how many there are, where it is known; else the labels say it. Raises ValueError for labels that
+    are not one an image, have no training image, are all the same, or leave a class out.
     """
     if labels.shape != (len(x),):
-        raise ValueError(f"{len(x)} images need as many labels, got {tuple(labels.shape)}: give one for each")
+        raise ValueError(f"{len(x)} images need as many labels, got {len(labels)}: give one for each")
+    if classes:
+        if len(x) and labels.max() >= classes:
+            raise ValueError(f"label {labels.max()} has no training image: leave its images out")
+        return torch.cat([x, one_hot(labels, classes).to(x)], 1)
     counts = labels.bincount()
-    if len(counts) < 2:
-        raise ValueError(f"all {len(x)} labels are {labels.max()}: a condition needs two classes or more")
-    if not counts.all():
-        empty = int(counts.argmin())
-        raise ValueError(f"no training image has label {empty} of 0 to {len(counts) - 1}: renumber them")
+    if not counts.all() or len(counts) < 2:
+        present = counts.nonzero()[:, 0].tolist()
+        raise ValueError(f"a condition needs classes 0, 1, ..., two or more, got {present}: renumber them")
     return torch.cat([x, one_hot(labels).to(x)], 1)
 
 
@@ -253,9 +271,12 @@ CONDITIONAL_MNIST = ConditionalRecipe(
     epochs=200,
     sources=sources(
         PAPER,
-        "z_dim g_z g_c g_joint d_x d_c d_joint batch_size learning_rate min_learning_rate momentum",
+        "g_z g_c g_joint d_x d_c d_joint batch_size learning_rate min_learning_rate momentum",
+        z_dim=Source(
+            PAPER, "theirs from the unit hypercube; ours of mean 0 and variance 1, as in mnist.yaml"
+        ),
         decay=Source(PAPER, "ten times what mnist.yaml of the GAN has"),
-        keep=Source(PAPER, "0.5 in both nets; where it sits is ours: on hidden units, not on z, c or pixels"),
+        keep=Source(PAPER, "of both nets; where it sits is ours: on hidden units, not on z, pixels, classes"),
         data=Source("as for the GAN", "they say MNIST; the first 50,000 training images in [0, 1]"),
         g_range=Source("mnist.yaml", "of the GAN's authors; theirs do not say"),
         d_range=Source("mnist.yaml", "of the GAN's authors; theirs do not say"),
