@@ -245,6 +245,24 @@ def pairs(x: Float[Tensor, "n d"], labels: Int64[Tensor, " _"], classes: int = 0
     return torch.cat([x, one_hot(labels).to(x)], 1)
 
 
+def marks(
+    read: Int64[Tensor, " n"],
+    x: Float[Tensor, "n d"],
+    asked: Int64[Tensor, " n"],
+    real: Float[Tensor, "r d"],
+    label: Int64[Tensor, " r"],
+) -> tuple[Float[Tensor, " classes"], Float[Tensor, " classes"]]:
+    """How samples fare, class by class: the share that is read as the class that was asked for, and their
+    total variance as a share of that of real images of the class.
+
+    The first finds a net that does not listen, the second one that has a single answer for each class.
+    """
+    classes = range(int(label.max()) + 1)
+    right = torch.stack([(read[asked == c] == c).float().mean() for c in classes])
+    varied = [x[asked == c].var(0).sum() / real[label == c].var(0).sum() for c in classes]
+    return right, torch.stack(varied)
+
+
 PAPER = "Mirza and Osindero (2014)"
 SILENT = Source("ours", f"{PAPER} do not say")
 CONDITIONAL_MNIST = ConditionalRecipe(
