@@ -69,6 +69,13 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "ae-wink": (2, {"hidden": (20, 16)}),
     "vae-wink": (2, {"hidden": (20, 16)}),
     "gsn-wink": (2, {"hidden": (20, 16), "noise_std": 0.5, "burn_in": 3}),
+    "conditional-mnist": (
+        81,
+        {
+            "z_dim": 5, "g_z": 6, "g_c": 8, "g_joint": 16, "g_range": 0.3,
+            "d_x": (12, 5), "d_c": (5, 5), "d_joint": (8, 4), "d_range": 0.3,
+        },
+    ),
 }  # fmt: skip
 """By recipe: numbers an image and changed values. Every stage of a model has its turn in the 20 updates.
 
@@ -77,7 +84,7 @@ D's weights start in a wider range than in the recipes, by whose own the costs h
 
 
 def start(name: str) -> tuple[Any, Tensor]:
-    """What a recipe trains, shrunken, at its start, and 300 made-up images for it."""
+    """What a recipe trains, shrunken, at its start, and 300 made-up images for it, of ten kinds."""
     d, changes = TRAININGS[name]
     original = recipe(name)
     if hasattr(original, "rules"):
@@ -86,7 +93,9 @@ def start(name: str) -> tuple[Any, Tensor]:
         changes["rules"] = dataclasses.replace(original.rules, **of_rules)
     small = dataclasses.replace(original, **changes)
     images = torch.from_numpy(np.random.default_rng(0).random((300, d)) ** 3).float()
-    data = small.prepare(of(images, SHAPES.get(d, ())))
+    kinds = torch.arange(300) % 10
+    labels = {"train": kinds, "valid": kinds[:0], "test": kinds[:0]}
+    data = small.prepare(dataclasses.replace(of(images, SHAPES.get(d, ())), labels=labels))
     return small.start(data, SEED), data.train
 
 
