@@ -25,13 +25,49 @@ Activation = Literal["relu", "sigmoid"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GANRecipe(Recipe):
+class GameRecipe(Recipe):
+    """What the recipe of any game has, whatever its nets.
+
+    average: decay of the running mean of G's weights that is kept, and scored, beside the last ones; 0 for
+    none. sources: those of the fields of `rules` among them.
+    """
+
+    rules: Rules
+    average: float = 0.9999
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """G's last weights and, where one is kept, their running mean."""
+        return ("last", "average") if self.average else ("last",)
+
+    def weights_file(self, weights: str = "last") -> str:
+        """The file of G's weights, the last ones or their mean."""
+        return "generator" if weights == "last" else weights
+
+    def examples_per_update(self) -> int:
+        """How many training images an update takes."""
+        return self.rules.batch_size * self.rules.k
+
+    def updates_per_epoch(self, n: int) -> int:
+        """Updates that count as an epoch, with n training images."""
+        return self.rules.batches_per_epoch(n) // self.rules.k
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> GameRecipe:
+        """The recipe of recorded values; the running mean was a rule once, and at first unknown."""
+        rules = dict(values["rules"])
+        values = {**values, "average": values.get("average", rules.pop("average", 0.0))}
+        return cls(**{**values, "rules": Rules(**rules)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANRecipe(GameRecipe):
     """One experiment: data, noise, both nets, the rules of the game, and where each value comes from.
 
     noise: "uniform" on [-sqrt(3), sqrt(3)] or "gaussian", unit variance both, in `z_dim` dimensions.
     g_hidden, d_hidden: layer sizes; d_pieces: maxout pieces a unit, 1 for rectifiers. g_range, d_range:
     weights start uniform in ±range. output_bias: "marginals" starts G's output at the data's pixel means.
-    keep_input, keep_hidden: dropout in D. sources: those of the fields of `rules` among them.
+    keep_input, keep_hidden: dropout in D.
 
     g_activations: of G's hidden layers, all rectifiers if none are given. g_sigmoid_bias: where the biases of
     its sigmoid ones start. g_output: "sigmoid" or "linear". g_output_range: a range of the output's own;
@@ -40,8 +76,7 @@ class GANRecipe(Recipe):
     no pixels, but say how so many strokes of a pen go, which draws the image. d_convolutions: of D, below
     its dense layers, each (channels, pieces, kernel, padding, pool, stride). contrast: scale of a global
     contrast normalisation of the images; 0 leaves them in [0, 1]. pretrained: the recipe whose trained
-    generator G carries on top. average: decay of the running mean of G's weights that is kept, and scored,
-    beside the last ones; 0 for none.
+    generator G carries on top.
     """
 
     noise: Literal["uniform", "gaussian"]
@@ -54,7 +89,6 @@ class GANRecipe(Recipe):
     d_range: float
     keep_input: float
     keep_hidden: float
-    rules: Rules
     g_activations: tuple[Activation, ...] = ()
     g_sigmoid_bias: float = 0.0
     g_output: Literal["sigmoid", "linear"] = "sigmoid"
@@ -65,7 +99,6 @@ class GANRecipe(Recipe):
     d_convolutions: tuple[tuple[int, ...], ...] = ()
     contrast: float = 0.0
     pretrained: str = ""
-    average: float = 0.9999
 
     leaves_samples = False
     together = True
@@ -132,23 +165,6 @@ class GANRecipe(Recipe):
             return Uniform(-edge, edge, validate_args=False)
         return Normal(zero, torch.ones_like(zero), validate_args=False)
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """G's last weights and, where one is kept, their running mean."""
-        return ("last", "average") if self.average else ("last",)
-
-    def weights_file(self, weights: str = "last") -> str:
-        """The file of G's weights, the last ones or their mean."""
-        return "generator" if weights == "last" else weights
-
-    def examples_per_update(self) -> int:
-        """How many training images an update takes."""
-        return self.rules.batch_size * self.rules.k
-
-    def updates_per_epoch(self, n: int) -> int:
-        """Updates that count as an epoch, with n training images."""
-        return self.rules.batches_per_epoch(n) // self.rules.k
-
     def builds_on(self) -> str:
         """The recipe whose generator G carries on top."""
         return self.pretrained
@@ -186,13 +202,6 @@ class GANRecipe(Recipe):
     def byte_range(self, samples: Float[Tensor, "n d"]) -> tuple[float, float]:
         """0 and 1, or, where contrast was normalised, the samples' own extremes."""
         return (samples.min().item(), samples.max().item()) if self.contrast else (0.0, 1.0)
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any]) -> GANRecipe:
-        """The recipe of recorded values; the running mean was a rule once, and at first unknown."""
-        rules = dict(values["rules"])
-        values = {**values, "average": values.get("average", rules.pop("average", 0.0))}
-        return cls(**{**values, "rules": Rules(**rules)})
 
     def fitting(self, models: Sequence[Model]) -> Fitting:
         """One game, or many as one computation."""

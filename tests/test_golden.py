@@ -74,6 +74,12 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "inference-mnist-regression": (100, {"g_hidden": (20, 16), "e_hidden": (20, 16), "z_dim": 5}),
     "semisupervised-mnist-100": (
         100, {"g_hidden": (20, 16), "d_hidden": (20, 16), "z_dim": 5, "batch_size": 60}
+    "conditional-mnist": (
+        81,
+        {
+            "z_dim": 5, "g_z": 6, "g_c": 8, "g_joint": 16, "g_range": 0.3,
+            "d_x": (12, 5), "d_c": (5, 5), "d_joint": (8, 4), "d_range": 0.3,
+        },
     ),
 }  # fmt: skip
 """By recipe: numbers an image and changed values. Every stage of a model has its turn in the 20 updates.
