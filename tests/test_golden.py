@@ -74,6 +74,7 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "inference-mnist-regression": (100, {"g_hidden": (20, 16), "e_hidden": (20, 16), "z_dim": 5}),
     "semisupervised-mnist-100": (
         100, {"g_hidden": (20, 16), "d_hidden": (20, 16), "z_dim": 5, "batch_size": 60}
+    ),
     "conditional-mnist": (
         81,
         {
