@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gansrc.extensions.conditionals import CONDITIONALS_MNIST, CONDITIONALS_WINK, INPAINTING_CIFAR10
 from gansrc.model import Recipe
 from gansrc.models.ae import AE_WINK
 from gansrc.models.cae import CAE_FACES, CAE_MNIST
@@ -21,7 +22,7 @@ MODELS = (
     AE_WINK, VAE_WINK, RBM_WINK, DBN_WINK, DBM_WINK, SCORE_WINK, DENOISING_WINK, NCE_WINK, GSN_WINK, PM_WINK,
 )  # fmt: skip
 """Of the models beside the GAN. LFW has a fifth as many images as MNIST: an epoch may be several passes."""
-EXTENSIONS: tuple[Recipe, ...] = ()
+EXTENSIONS: tuple[Recipe, ...] = (CONDITIONALS_MNIST, CONDITIONALS_WINK, INPAINTING_CIFAR10)
 """Of section 7."""
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS, *EXTENSIONS)}
 
