@@ -8,6 +8,7 @@ digits become results/conditionals.webp, in place of those that were there.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from itertools import islice
@@ -38,12 +39,14 @@ Way = Callable[[Tensor, Tensor, int], Tensor]
 """Images, gaps and a number to as many fillings."""
 DIGITS, FILLS, WINDOWS = 500, 10, 100
 """Test digits, fillings of each, and fillings that make a Parzen window."""
-SHARES, SIDES = (0.1, 0.25, 0.5, 0.75, 0.9), (8, 14, 20, 24)
-"""Of pixels that are missing one by one; the sides of squares that are, in the middle."""
-SHOWN = ("right", "top", "square 14", "pixels 75 %")
+SHARES, SIDES = (0.1, 0.25, 0.5, 0.75, 0.9), (8, 12, 16)
+"""Of pixels that are missing one by one; the sides of squares that are, in the middle: a digit has 20 x 20."""
+SHOWN = ("right", "top", "square 12", "pixels 75 %")
 """Gaps whose fillings are kept as images, of the first test digits of the kinds 2, 3, 5 and 7."""
 KINDS, OF_NET = (2, 3, 5, 7), 8
-MEAN_UPDATES, GSN_UPDATES = 5000, 4000
+GREY = 0.4
+"""Of what is missing, where it is shown."""
+MEAN_UPDATES, GSN_UPDATES = 4000, 3000
 
 
 def settings() -> dict[str, Tensor]:
@@ -86,8 +89,6 @@ def mean_predictor(train: Tensor) -> Way:
 
 def clamped_chain(train: Tensor) -> Way:
     """A deep GSN of 400 units a layer, whose chain has the known pixels put back after every step."""
-    import dataclasses
-
     recipe = dataclasses.replace(GSN_MNIST, hidden=(400, 400), learning_rate=2.0)
     model = DeepGSN(recipe, train, 0, "cpu")
     model.fit(train, GSN_UPDATES)
@@ -150,6 +151,8 @@ def main(folder: Path) -> None:
     chosen = [int((labels == kind).nonzero()[0]) for kind in KINDS]
     rows, images = [], []
     for setting, missing in settings().items():
+        if setting in SHOWN:
+            images.append(torch.where(missing > 0, GREY, x)[chosen][:, None])
         for name, way in ways.items():
             fills = way(x, missing, FILLS)
             found = {key: value.double() for key, value in quality(fills, x, missing).items()}
@@ -164,7 +167,7 @@ def main(folder: Path) -> None:
                 images.append(fills[: OF_NET if name == "net" else 1, chosen].movedim(0, 1))
         print(setting, {row["way"]: f"{row['one']:.4f} {row['right']:.2f}" for row in rows[-len(ways) :]})
     at = iter(images)
-    pictures = [torch.cat([next(at) for _ in range(len(ways) - 1)], 1) for _ in SHOWN]
+    pictures = [torch.cat([next(at) for _ in ways], 1) for _ in SHOWN]
     (content,) = mosaics.webp(mosaics.to_bytes(torch.stack(pictures).flatten(0, 2), 0, 1), (28, 28))
     (RESULTS / "conditionals.webp").write_bytes(content)
     with torch.no_grad():

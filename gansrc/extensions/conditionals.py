@@ -16,7 +16,7 @@ from torch.distributions import Distribution, Normal, Uniform
 from gansrc import networks
 from gansrc.datasets import Dataset
 from gansrc.game import Game, Rules
-from gansrc.gan import GAN, GANRecipe, TrainedGenerator, walk
+from gansrc.gan import GAN, GANRecipe, TrainedGenerator
 from gansrc.model import OURS, UNUSED, Sampler, Source, sources
 from gansrc.streams import draw, drawing_from
 
@@ -274,8 +274,8 @@ class TrainedFiller(TrainedGenerator):
         return super().samples(n, rng).chunk(2, 1)[0]
 
     def pictures(self, rng: torch.Generator) -> dict[str, Float[Tensor, "_ d"]]:
-        """Walks between codes with nothing known."""
-        return {"walk": walk(self.net, self.noise).chunk(2, -1)[0].flatten(0, 1)}
+        """None."""
+        return {}
 
     def fill(
         self, x: Float[Tensor, "m d"], missing: Float[Tensor, "_ _"], n: int, rng: torch.Generator
