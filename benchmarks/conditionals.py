@@ -40,7 +40,7 @@ Way = Callable[[Tensor, Tensor, int], Tensor]
 DIGITS, FILLS, WINDOWS = 500, 10, 100
 """Test digits, fillings of each, and fillings that make a Parzen window."""
 SHARES, SIDES = (0.1, 0.25, 0.5, 0.75, 0.9), (8, 12, 16)
-"""Of pixels that are missing one by one; the sides of squares that are, in the middle: a digit has 20 x 20."""
+"""Of pixels that are missing one by one; the sides of squares that are, in the middle (a digit has 20)."""
 SHOWN = ("right", "top", "square 12", "pixels 75 %")
 """Gaps whose fillings are kept as images, of the first test digits of the kinds 2, 3, 5 and 7."""
 KINDS, OF_NET = (2, 3, 5, 7), 8

@@ -16,6 +16,7 @@ from gansrc.catalogue import EXTENSIONS, recipe
 from gansrc.cli import main
 from gansrc.datasets import of
 from gansrc.extensions.conditionals import (
+    MISSING,
     PARTS,
     ConditionalsRecipe,
     Filler,
@@ -139,7 +140,7 @@ def test_with_nothing_known_it_draws_samples():
     assert torch.equal(fill(net, noise, x, all_of_it, 1, rng(4))[0], model.samples(25, rng(4)))
     for kind in ("uniform", "gaussian"):
         code = small(noise=kind).nothing_known(4).sample((1000,))
-        assert (code[:, 3:7] == 0).all() and (code[:, 7:] == 1).all()
+        assert (code[:, 3:7] == 0).all() and torch.equal(code[:, 7:], torch.full((1000, 4), MISSING))
         assert code[:, :3].std().item() == pytest.approx(1, abs=0.1)
 
 
@@ -226,8 +227,8 @@ def test_an_update_by_hand():
 
         def gan(code: Tensor) -> Tensor:
             out = (torch.relu(code @ G[0].T + G[1]) @ G[2].T + G[3]).sigmoid()
-            known, missing = code[:, 3:27], code[:, 27:]
-            return torch.cat([known * (1 - missing) + out * missing, missing], 1)
+            known, missing = code[:, 3:27], code[:, 27:] * 3
+            return torch.cat([known * (1 - missing) + out * missing, missing / 3], 1)
 
         def judge(pair: Tensor) -> Tensor:
             both = pair @ D[0].T + D[1]
@@ -237,10 +238,10 @@ def test_an_update_by_hand():
             z = torch.randn(10, 51)[:, :3]
             x = data[torch.randint(60, (10,))]
             missing = gaps(("half",), 10, SHAPE).double()
-            return torch.cat([z, x * (1 - missing), missing], 1)
+            return torch.cat([z, x * (1 - missing), missing / 3], 1)
 
         with drawing_from(stream):
-            real = torch.cat([data[chosen], gaps(("half",), 10, SHAPE).double()], 1)
+            real = torch.cat([data[chosen], gaps(("half",), 10, SHAPE).double() / 3], 1)
             value = (-softplus(-judge(real)) - softplus(judge(gan(codes()).detach()))).mean()
             steps = torch.autograd.grad(value, D)
             with torch.no_grad():
@@ -283,7 +284,7 @@ def test_what_d_sees_of_known_pixels_and_gaps_is_distributed_alike():
     real = torch.cat(seen)
     with drawing_from(game.rng):
         fake = torch.cat([game.codes()[:, -48:] for _ in range(200)])
-    hidden = real[:, :24] * (1 - real[:, 24:])
+    hidden = real[:, :24] * (real[:, 24:] == 0)
     for one, two in ((hidden, fake[:, :24]), (real[:, 24:], fake[:, 24:])):
         assert (one.mean(0) - two.mean(0)).abs().max() < 0.08  # 5 standard errors of 2,000
 
@@ -309,7 +310,7 @@ def test_data_without_halves_are_one_line_and_exit_2(tmp_path, capsys):
 
 def test_asked_hides_what_is_missing():
     codes = asked(torch.zeros(2, 3 + 8), torch.full((2, 4), 0.7), torch.tensor([[1.0, 0, 0, 1]] * 2))
-    assert codes[0].tolist() == pytest.approx([0, 0, 0, 0, 0.7, 0.7, 0, 1, 0, 0, 1])
+    assert codes[0].tolist() == pytest.approx([0, 0, 0, 0, 0.7, 0.7, 0, 1 / 3, 0, 0, 1 / 3])
 
 
 def test_a_filler_is_a_generator_with_the_layers_of_the_recipe():
