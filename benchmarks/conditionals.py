@@ -3,7 +3,8 @@ from the nearest training digits, and blindly.
 
 `python benchmarks/conditionals.py DIR` reads a run of conditionals-mnist with its weights, trains the two
 rivals for some minutes, and adds what all came to as a line to results/conditionals.jsonl; some of the filled
-digits become results/conditionals.webp, in place of those that were there.
+digits become results/conditionals.webp, in place of those that were there. Given a run of inpainting-cifar10,
+it measures that, into results/conditionals-cifar10.jsonl and .webp.
 """
 
 from __future__ import annotations
@@ -37,16 +38,18 @@ from gansrc.streams import batch_indices, draw, drawing_from
 
 Way = Callable[[Tensor, Tensor, int], Tensor]
 """Images, gaps and a number to as many fillings."""
-DIGITS, FILLS, WINDOWS = 500, 10, 100
+DIGITS, FILLS, WINDOWS = 300, 10, 50
 """Test digits, fillings of each, and fillings that make a Parzen window."""
 SHARES, SIDES = (0.1, 0.25, 0.5, 0.75, 0.9), (8, 12, 16)
 """Of pixels that are missing one by one; the sides of squares that are, in the middle (a digit has 20)."""
 SHOWN = ("right", "top", "square 12", "pixels 75 %")
 """Gaps whose fillings are kept as images, of the first test digits of the kinds 2, 3, 5 and 7."""
 KINDS, OF_NET = (2, 3, 5, 7), 8
+PHOTOS = 6
+"""So many photographs are kept, each with its gap and six fillings."""
 GREY = 0.4
 """Of what is missing, where it is shown."""
-MEAN_UPDATES, GSN_UPDATES = 4000, 3000
+MEAN_UPDATES, GSN_UPDATES = 2000, 1500
 
 
 def settings() -> dict[str, Tensor]:
@@ -88,8 +91,8 @@ def mean_predictor(train: Tensor) -> Way:
 
 
 def clamped_chain(train: Tensor) -> Way:
-    """A deep GSN of 400 units a layer, whose chain has the known pixels put back after every step."""
-    recipe = dataclasses.replace(GSN_MNIST, hidden=(400, 400), learning_rate=2.0)
+    """A deep GSN of 300 units a layer, whose chain has the known pixels put back after every step."""
+    recipe = dataclasses.replace(GSN_MNIST, hidden=(300, 300), learning_rate=4.0)
     model = DeepGSN(recipe, train, 0, "cpu")
     model.fit(train, GSN_UPDATES)
     rng = torch.Generator().manual_seed(0)
@@ -146,7 +149,7 @@ def main(folder: Path) -> None:
         "neighbours": lambda x, missing, n: from_neighbours(x, missing, mnist.train, n),
         "blind": blind(mnist.train),
     }
-    reader = judge(mnist.train, mnist.labels["train"])
+    reader = judge(mnist.train, mnist.labels["train"], updates=800)
     x, labels = mnist.test[:DIGITS], mnist.labels["test"][:DIGITS]
     chosen = [int((labels == kind).nonzero()[0]) for kind in KINDS]
     rows, images = [], []
@@ -182,5 +185,26 @@ def main(folder: Path) -> None:
         empty=empty, real=real, nats=nats))  # fmt: skip
 
 
+def photographs(folder: Path) -> None:
+    """Measure a run that fills the right halves of photographs, and keep it with some of these."""
+    photos, run = datasets.cifar10(), Run(folder)
+    filler, rng = run.sampler(), torch.Generator().manual_seed(0)
+    assert isinstance(filler, TrainedFiller)
+    x, missing, train = photos.test[:DIGITS], gaps(("right",), DIGITS, (3, 32, 32)), photos.train
+    fills = {
+        "net": filler.fill(x, missing, FILLS, rng),
+        "neighbours": from_neighbours(x, missing, train, FILLS),
+        "blind": blind(train)(x, missing, FILLS),
+    }
+    found = {name: {key: value.mean().item() for key, value in quality(part, x, missing).items()}
+             for name, part in fills.items()}  # fmt: skip
+    lines = [x[:PHOTOS], torch.where(missing > 0, GREY, x)[:PHOTOS], *fills["net"][:6, :PHOTOS]]
+    (content,) = mosaics.webp(mosaics.to_bytes(torch.stack(lines, 1).flatten(0, 1), 0, 1), (3, 32, 32))
+    (RESULTS / "conditionals-cifar10.webp").write_bytes(content)
+    add("conditionals-cifar10", line(torch.device("cpu"), run=folder.name, updates=run.record.updates,
+        epochs=run.record.epochs, digits=DIGITS, fills=FILLS, shown=PHOTOS, ways=found))  # fmt: skip
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    (photographs if Run(folder).record.data.name == "cifar10" else main)(folder)

@@ -227,8 +227,8 @@ def test_an_update_by_hand():
 
         def gan(code: Tensor) -> Tensor:
             out = (torch.relu(code @ G[0].T + G[1]) @ G[2].T + G[3]).sigmoid()
-            known, missing = code[:, 3:27], code[:, 27:] * 3
-            return torch.cat([known * (1 - missing) + out * missing, missing / 3], 1)
+            known, missing = code[:, 3:27], (code[:, 27:] > 0).double()
+            return torch.cat([known * (1 - missing) + out * missing, code[:, 27:]], 1)
 
         def judge(pair: Tensor) -> Tensor:
             both = pair @ D[0].T + D[1]
@@ -238,10 +238,10 @@ def test_an_update_by_hand():
             z = torch.randn(10, 51)[:, :3]
             x = data[torch.randint(60, (10,))]
             missing = gaps(("half",), 10, SHAPE).double()
-            return torch.cat([z, x * (1 - missing), missing / 3], 1)
+            return torch.cat([z, x * (1 - missing), (MISSING * missing.float()).double()], 1)
 
         with drawing_from(stream):
-            real = torch.cat([data[chosen], gaps(("half",), 10, SHAPE).double() / 3], 1)
+            real = torch.cat([data[chosen], MISSING * gaps(("half",), 10, SHAPE)], 1)
             value = (-softplus(-judge(real)) - softplus(judge(gan(codes()).detach()))).mean()
             steps = torch.autograd.grad(value, D)
             with torch.no_grad():
