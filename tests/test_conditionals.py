@@ -16,7 +16,6 @@ from gansrc.catalogue import EXTENSIONS, recipe
 from gansrc.cli import main
 from gansrc.datasets import of
 from gansrc.extensions.conditionals import (
-    MISSING,
     PARTS,
     ConditionalsRecipe,
     Filler,
@@ -140,7 +139,7 @@ def test_with_nothing_known_it_draws_samples():
     assert torch.equal(fill(net, noise, x, all_of_it, 1, rng(4))[0], model.samples(25, rng(4)))
     for kind in ("uniform", "gaussian"):
         code = small(noise=kind).nothing_known(4).sample((1000,))
-        assert (code[:, 3:7] == 0).all() and torch.equal(code[:, 7:], torch.full((1000, 4), MISSING))
+        assert (code[:, 3:7] == 0).all() and torch.equal(code[:, 7:], torch.full((1000, 4), 1 / 3))
         assert code[:, :3].std().item() == pytest.approx(1, abs=0.1)
 
 
@@ -238,10 +237,10 @@ def test_an_update_by_hand():
             z = torch.randn(10, 51)[:, :3]
             x = data[torch.randint(60, (10,))]
             missing = gaps(("half",), 10, SHAPE).double()
-            return torch.cat([z, x * (1 - missing), (MISSING * missing.float()).double()], 1)
+            return torch.cat([z, x * (1 - missing), missing / 3], 1)
 
         with drawing_from(stream):
-            real = torch.cat([data[chosen], MISSING * gaps(("half",), 10, SHAPE)], 1)
+            real = torch.cat([data[chosen], 1 / 3 * gaps(("half",), 10, SHAPE)], 1)
             value = (-softplus(-judge(real)) - softplus(judge(gan(codes()).detach()))).mean()
             steps = torch.autograd.grad(value, D)
             with torch.no_grad():
@@ -309,7 +308,11 @@ def test_data_without_halves_are_one_line_and_exit_2(tmp_path, capsys):
 
 
 def test_asked_hides_what_is_missing():
-    codes = asked(torch.zeros(2, 3 + 8), torch.full((2, 4), 0.7), torch.tensor([[1.0, 0, 0, 1]] * 2))
+    codes = asked(
+        torch.cat([torch.zeros(2, 7), torch.full((2, 4), 1 / 3)], 1),
+        torch.full((2, 4), 0.7),
+        torch.tensor([[1.0, 0, 0, 1]] * 2),
+    )
     assert codes[0].tolist() == pytest.approx([0, 0, 0, 0, 0.7, 0.7, 0, 1 / 3, 0, 0, 1 / 3])
 
 

@@ -24,9 +24,6 @@ PARTS = {"left": (-1, 0), "right": (-1, 1), "top": (-2, 0), "bottom": (-2, 1)}
 """Halves of an image: the axis that is cut, and which piece is missing."""
 KINDS = ("all", "bernoulli", "box", "half", *PARTS)
 """Of gaps: see `gaps`."""
-MISSING = 1 / 3
-"""How a missing pixel is told to the nets, 0 being a known one: 784 of them, an empty image, then weigh about
-as much as a digit. Told by 1 they drown the noise: the first units of G no longer turn on and off with z."""
 
 
 def gaps(
@@ -84,8 +81,8 @@ def _stretch(n: int, length: int, device: torch.device | str) -> Float[Tensor, "
 class Filler(nn.Sequential):
     """A generator that fills gaps: codes (z, x where it is known and else 0, gaps) to rows (x filled, gaps).
 
-    Gaps are told by MISSING and 0. Its layers see all of a code and draw every pixel; known ones are put back
-    as they were.
+    Gaps are told by a positive number and 0. Its layers see all of a code and draw every pixel; known ones
+    are put back as they were.
     """
 
     def forward(self, codes: Float[Tensor, "n code"]) -> Float[Tensor, "n pair"]:
@@ -104,12 +101,13 @@ class GapGame(Game):
 
     kinds: tuple[str, ...]
     image_shape: tuple[int, ...]
+    told: float
 
     def update(self, data: Float[Tensor, "n d"], chosen: Int64[Tensor, "k m"]) -> Float[Tensor, "4"]:
         """One update on k minibatches of images, each image with a gap."""
         self.images = data
         x = data[chosen.flatten()]
-        pairs = torch.cat([x, MISSING * gaps(self.kinds, len(x), self.image_shape, x.device)], 1)
+        pairs = torch.cat([x, self.told * gaps(self.kinds, len(x), self.image_shape, x.device)], 1)
         return super().update(pairs, torch.arange(len(x), device=x.device).view_as(chosen))
 
     def codes(self) -> Float[Tensor, "m code"]:
@@ -122,9 +120,9 @@ class GapGame(Game):
 def asked(
     codes: Float[Tensor, "m code"], x: Float[Tensor, "m d"], missing: Float[Tensor, "m d"]
 ) -> Float[Tensor, "m code"]:
-    """Codes with their noise kept, the images and gaps in them replaced by these, gaps 1 where missing."""
-    z = codes[:, : codes.shape[1] - 2 * x.shape[1]]
-    return torch.cat([z, torch.where(missing > 0, 0, x), MISSING * missing], 1)
+    """Codes where nothing is known, with their noise kept, for images with gaps, 1 where a pixel is missing."""
+    z, d = codes[:, : codes.shape[1] - 2 * x.shape[1]], x.shape[1]
+    return torch.cat([z, torch.where(missing > 0, 0, x), codes[:, -d:] * missing], 1)
 
 
 @torch.no_grad()
@@ -208,10 +206,12 @@ class ConditionalsRecipe(GANRecipe):
     """Settings of a pair of nets for all conditionals: those of a GAN, and what may be missing.
 
     gaps: the kinds of gaps, each as likely: see `gansrc.extensions.conditionals.gaps`. G gets, beside z_dim
-    numbers of noise, as many numbers as two images have; so does D. Samples are drawn with nothing known.
+    numbers of noise, as many numbers as two images have; so does D. told: the number by which a missing pixel
+    is told to the nets; a known one is 0. Samples are drawn with nothing known.
     """
 
     gaps: tuple[str, ...]
+    told: float = 1 / 3
 
     together = False
     leaves_samples = True
@@ -233,7 +233,7 @@ class ConditionalsRecipe(GANRecipe):
             generator.to(device), discriminator.to(device), self.nothing_known(d, device), self.rules,
             torch.Generator(device).manual_seed(seed), self.average,
         )  # fmt: skip
-        game.kinds, game.image_shape = self.gaps, shape
+        game.kinds, game.image_shape, game.told = self.gaps, shape, self.told
         return FillingGAN(game)
 
     def generator(self, image_shape: Sequence[int], rng: torch.Generator) -> Filler:
@@ -244,9 +244,9 @@ class ConditionalsRecipe(GANRecipe):
         ))  # fmt: skip
 
     def nothing_known(self, d: int, device: torch.device | str = "cpu") -> Distribution:
-        """Codes where all d numbers of an image are missing: p_z, zeros, MISSING."""
+        """Codes where all d numbers of an image are missing: p_z, zeros, and `told` d times."""
         noise, zero = self.p_z(device), torch.zeros(d, device=device)
-        empty = torch.full_like(zero, MISSING)
+        empty = torch.full_like(zero, self.told)
         if isinstance(noise, Uniform):
             low, high = (torch.cat([edge, zero, empty]) for edge in (noise.low, noise.high))
             return Uniform(low, high, validate_args=False)
@@ -316,6 +316,7 @@ CONDITIONALS_MNIST = ConditionalsRecipe(
         **dict.fromkeys(("name", "preview", "rows_per_epoch", "average", "epochs"), OURS),
         gaps=Source("ours", "the paper names no kinds; nothing known, so that p(x) is among them"),
         **dict.fromkeys(("g_hidden", "d_hidden"), Source("ours", "half as wide as theirs")),
+        told=Source("ours", "784 of them, an empty image, then weigh about as much as a digit"),
         d_range=Source("ours", "four times theirs: D is undecided for hundreds of updates less"),
         **dict.fromkeys(
             ("g_sigmoid_bias", "g_output_sparse", "g_deconvolution", "g_strokes", "d_convolutions",
@@ -352,6 +353,7 @@ CONDITIONALS_WINK = dataclasses.replace(
     name="conditionals-wink",
     data="wink",
     gaps=("bernoulli",),
+    told=1.0,
     noise="gaussian",
     z_dim=2,
     g_hidden=(48, 48),
@@ -371,7 +373,7 @@ CONDITIONALS_WINK = dataclasses.replace(
         **CONDITIONALS_MNIST.sources,
         **sources(
             "ours",
-            "data gaps g_activations g_hidden d_hidden epochs preview average",
+            "data gaps told g_activations g_hidden d_hidden epochs preview average",
         ),
         **sources(
             "gan-wink",
