@@ -42,8 +42,8 @@ DIGITS, FILLS, WINDOWS = 300, 10, 50
 """Test digits, fillings of each, and fillings that make a Parzen window."""
 SHARES, SIDES = (0.1, 0.25, 0.5, 0.75, 0.9), (8, 12, 16)
 """Of pixels that are missing one by one; the sides of squares that are, in the middle (a digit has 20)."""
-SHOWN = ("right", "top", "square 12", "pixels 75 %")
-"""Gaps whose fillings are kept as images, of the first test digits of the kinds 2, 3, 5 and 7."""
+SHOWN = ("pixels 75 %", "square 12", "right", "top")
+"""Gaps, in the order of `settings`, whose fillings are kept as images, of the first test digits of KINDS."""
 KINDS, OF_NET = (2, 3, 5, 7), 8
 PHOTOS = 6
 """So many photographs are kept, each with its gap and six fillings."""

@@ -120,7 +120,7 @@ class GapGame(Game):
 def asked(
     codes: Float[Tensor, "m code"], x: Float[Tensor, "m d"], missing: Float[Tensor, "m d"]
 ) -> Float[Tensor, "m code"]:
-    """Codes where nothing is known, with their noise kept, for images with gaps, 1 where a pixel is missing."""
+    """Codes where nothing is known, turned into those for images with gaps (1: missing); noise is kept."""
     z, d = codes[:, : codes.shape[1] - 2 * x.shape[1]], x.shape[1]
     return torch.cat([z, torch.where(missing > 0, 0, x), codes[:, -d:] * missing], 1)
 
