@@ -29,6 +29,8 @@ from gansrc.extensions.conditionals import (
 )
 from gansrc.streams import drawing_from
 
+pytestmark = pytest.mark.filterwarnings("ignore:best sigma")  # noise images: the grid is for real ones
+
 OURS = [each for each in EXTENSIONS if isinstance(each, ConditionalsRecipe)]
 SHAPE = (4, 6)
 
