@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gansrc.extensions.conditional import CONDITIONAL_MNIST
+from gansrc.extensions.conditionals import CONDITIONALS_MNIST, CONDITIONALS_WINK, INPAINTING_CIFAR10
 from gansrc.extensions.coordination import KNOBS, LADDER
 from gansrc.extensions.inference import BIGAN_MNIST, INFERENCE_ADVERSARIAL, INFERENCE_REGRESSION
 from gansrc.extensions.semisupervised import (
@@ -32,6 +33,7 @@ MODELS = (
 """Of the models beside the GAN. LFW has a fifth as many images as MNIST: an epoch may be several passes."""
 EXTENSIONS: tuple[Recipe, ...] = (
     CONDITIONAL_MNIST, INFERENCE_REGRESSION, INFERENCE_ADVERSARIAL, BIGAN_MNIST,
+    CONDITIONALS_MNIST, CONDITIONALS_WINK, INPAINTING_CIFAR10,
     SEMISUPERVISED_MNIST_20, SEMISUPERVISED_MNIST_50, SEMISUPERVISED_MNIST_100, SEMISUPERVISED_MNIST_1000,
     *LADDER, *KNOBS,
 )  # fmt: skip

@@ -38,6 +38,8 @@ TRAININGS: dict[str, tuple[int, dict[str, Any]]] = {
     "gan-wink": (2, {}),
     "ladder-rate": (784, NARROW),
     "mnist-algorithm-1-strokes": (81, {"g_hidden": (20, 16), "d_hidden": (12, 8), "d_range": 0.3}),
+    "conditionals-mnist": (81, {**NARROW, "momentum_epochs": 6}),
+    "conditionals-wink": (2, {}),
     "faces": (100, {**NARROW, "g_output_sparse": 3, "z_dim": 6, "max_column_norm": 1.0}),
     "cifar10-conv": (
         3 * 16 * 16,
