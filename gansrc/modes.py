@@ -7,7 +7,7 @@ Lin et al. (2018); many pairs of nets at play on them at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -124,7 +124,7 @@ class Crowd(Game):
         while True:
             yield torch.randint(n, (self.pairs, self.rules.batch_size))
 
-    def move(self, net: nn.Module, gradient: tuple[Tensor, ...]) -> None:
+    def move(self, net: nn.Module, gradient: Sequence[Tensor | None]) -> None:
         """A step of the net's Adam, or, without one, with momentum."""
         if net not in self.adams:
             super().move(net, gradient)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -18,12 +19,15 @@ SIDE = 50
 """A file holds a square of so many by so many images, or fewer."""
 LARGEST = 16_383
 """Pixels that a WebP file may be high or wide."""
+MOST = 2**26
+"""Pixels of a file at most: a reader may take many more for an attack on its memory."""
 
 
 def webp(images: UInt8[Tensor, "n d"], image_shape: Sequence[int]) -> Iterator[bytes]:
     """The contents of WebP files that hold images, each a row: 2,500 a file, of large ones fewer."""
     shape = _colour(image_shape)
-    side = max(1, min(SIDE, LARGEST // max(shape)))
+    _, height, width = shape
+    side = max(1, min(SIDE, LARGEST // max(height, width), math.isqrt(MOST // (height * width))))
     for part in images.split(side**2):
         picture = make_grid(part.reshape(-1, *shape), nrow=side, padding=0).movedim(0, -1)
         content = BytesIO()
@@ -36,18 +40,31 @@ def webp(images: UInt8[Tensor, "n d"], image_shape: Sequence[int]) -> Iterator[b
 def read(file: Path, image_shape: Sequence[int]) -> UInt8[Tensor, "n d"]:
     """The images of a file as rows, with black ones that fill its last line."""
     channels, height, width = _colour(image_shape)
-    with Image.open(file) as picture:
+    with _of_any_size(), Image.open(file) as picture:
         pixels = torch.from_numpy(np.array(picture.convert("RGB")))[..., :channels]
     grid = pixels.unflatten(0, (-1, height)).unflatten(2, (-1, width))
     return grid.permute(0, 2, 4, 1, 3).reshape(-1, channels * height * width)
 
 
+@contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Within the block pictures may be large: those of a record are known by their checksums."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _colour(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    """(channels, height, width) of grey images (h, w) and of colour ones (3, h, w); of others one line."""
+    """(channels, height, width) of grey images (h, w) and of colour ones (3, h, w); of others one line, or
+    as few as a file holds."""
     if len(image_shape) == 2 or len(image_shape) == 3 and image_shape[0] == 3:
         channels, height, width = (1, *image_shape)[-3:]
         return channels, height, width
-    return 1, 1, math.prod(image_shape)
+    size = math.prod(image_shape)
+    lines = next(n for n in range(1, size + 1) if size % n == 0 and size // n <= LARGEST)
+    return 1, lines, size // lines
 
 
 def to_bytes(x: Float[Tensor, "n d"], low: float, high: float) -> UInt8[Tensor, "n d"]:

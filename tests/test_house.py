@@ -14,15 +14,16 @@ import gansrc
 HOME = Path(gansrc.__file__).parent
 MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
-    {"streams", "yours"},
-    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes"},
+    {"streams", "archives", "terminal"},
+    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes"}
+    | {"yours", "downloads"},
     {"claims", "figures", "plane", "arcs"},
     {"datasets"},
     {"game", "film", "model"},
     {"seeds"} | MODEL_PARTS,
     {"gan", "modes"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - MODEL_PARTS,
     {f"extensions.{path.stem}" for path in HOME.glob("extensions/[!_]*.py")},
-    {"recipes", "runs.provenance", "runs.files", "runs.progress"},
+    {"recipes", "runs.provenance", "runs.files", "runs.progress", "runs.signals"},
     {"catalogue", "runs.record"},
     {"runs.run"},
     {"runs.training", "runs.evaluation"},
