@@ -20,7 +20,7 @@ class Unreadable(ValueError):
 def memory() -> float:
     """Bytes of memory that this machine has; infinite if it does not say."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
         return math.inf
 

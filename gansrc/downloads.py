@@ -13,7 +13,7 @@ from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import Request, build_opener
 
 import numpy as np
 from filelock import FileLock
@@ -69,7 +69,7 @@ def fetch(file: Path, urls: Sequence[str], checksum: str) -> None:
 
 def _download(url: str, part: Path) -> None:
     request = Request(url, headers={"User-Agent": "gansrc"})
-    with urlopen(request, timeout=TIMEOUT) as answer, part.open("wb") as file:
+    with build_opener().open(request, timeout=TIMEOUT) as answer, part.open("wb") as file:
         while block := answer.read(2**20):
             file.write(block)
         file.flush()

@@ -74,7 +74,7 @@ def kinds(y: np.ndarray, n: int, what: str) -> Int64[Tensor, " n"]:
 def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
     """Images (n, ...) as float32 in [0, 1]: uint8 is divided by 255. ValueErrors call them `what`."""
     if x.ndim < 2 or len(x) < 10 or not x.size:
-        raise ValueError(f"{what} must have shape (n, ...) with n >= 10, and pixels, got {x.shape}")
+        raise ValueError(f"{what} must have shape (n, ...) with n >= 10, got {x.shape}")
     if x.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(x)).float() / 255
     if x.dtype == bool:
@@ -89,7 +89,7 @@ def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
             f" of them number {bad.argmax()}: leave them out"
         )
     if low < -ROUNDING or high > 1 + ROUNDING:
-        cure = "divide by 255" if low >= 0 and 1.5 < high <= 255 else "rescale it"
+        cure = "divide by 255" if low >= 0 and 2 < high <= 255 else "rescale it"
         raise ValueError(f"{what} must lie in [0, 1], got values from {low} to {high}: {cure}")
     return torch.from_numpy(x.astype(np.float32)).clamp_(0, 1)
 
