@@ -76,6 +76,15 @@ def gradient(net: nn.Module, cost: Float[Tensor, ""], retain_graph: bool = False
     return [next(found) if p.requires_grad else None for p in parameters]
 
 
+def check_alike(x: Tensor, samples: Tensor) -> None:
+    """Raise ValueError for samples that have not the shape of data."""
+    if samples.shape != x.shape:
+        raise ValueError(
+            f"G's samples must have the data's shape {tuple(x.shape)}, got {tuple(samples.shape)}: end G in"
+            " nn.Unflatten or the like"
+        )
+
+
 def minibatch_value(real: Float[Tensor, "*s m"], fake: Float[Tensor, "*s m"]) -> Float[Tensor, "*s"]:
     """Minibatch estimate of V(D, G), eq. (1), in nats, from D's logits on data and on samples."""
     return logsigmoid(real).mean(-1) + logsigmoid(-fake).mean(-1)  # log D(x) + log(1 - D(G(z)))
@@ -183,6 +192,7 @@ class Game:
         G, D, rules = self.generator, self.discriminator, self.rules
         samples = G(self.codes())
         x = next(batches)
+        check_alike(x, samples)
         real, fake = self.one_each(x, D(x)), self.one_each(x, D(samples))  # the way to G is samples alone
         value = minibatch_value(real, fake)
         cost = generator_cost(D(samples) if rules.fresh_masks else fake, rules.saturating)
@@ -198,11 +208,7 @@ class Game:
 
     def logits(self, x: Float[Tensor, "*s m d"], samples: Tensor) -> tuple[Tensor, Tensor]:
         """What D says of data and of samples, which it sees together. ValueError for nets that do not fit."""
-        if samples.shape != x.shape:
-            raise ValueError(
-                f"G's samples must have the data's shape {tuple(x.shape)}, got {tuple(samples.shape)}: end G"
-                " in nn.Unflatten or the like"
-            )
+        check_alike(x, samples)
         both = torch.cat([x, samples], self.batch_axis)
         real, fake = self.one_each(both, self.discriminator(both)).chunk(2, -1)
         return real, fake

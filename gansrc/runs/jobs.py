@@ -68,7 +68,7 @@ def plan(
         if seeds < 1 or job.recorded:
             fault = "go with a recipe's name" if job.recorded else "must be at least 1"
             raise ValueError(f"--seeds {fault}, got {seeds if seeds < 1 else words[0]}")
-        if not out.name:
+        if out.name in ("", ".."):
             raise ValueError(
                 f"--seeds needs a folder with a name as --out, got {out}: give one like runs/mine"
             )

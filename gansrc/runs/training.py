@@ -103,7 +103,7 @@ def train_seeds(
         if not is_out_of_memory(error):
             raise
         cure = f"lower --seeds, {len(out)} now" if len(out) > 1 else "train into a new folder on --device cpu"
-        if where.type == "cpu" and len(out) == 1:
+        if device == "cpu" and len(out) == 1:
             cure = "take smaller images, or a recipe of smaller nets"
         raise ValueError(f"the memory of {device} does not suffice: {cure}") from None
 
