@@ -118,7 +118,8 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
 
     return files | {
         "npy": (part.getvalue(), npy_of),
-        "idx": (b"\0\0\x08\x03" + struct.pack(">III", *x.shape) + x.tobytes(), lambda content: archives.idx(content)),
+        "idx": (b"\0\0\x08\x03" + struct.pack(">III", *x.shape) + x.tobytes(),
+                lambda content: archives.idx(content)),
         "mat": ((folder / "good.mat").read_bytes(),
                 lambda content: archives.mat(Path(put("x.mat", content)), ("images", "folds"))),
         "run.json": ((RUN / "run.json").read_bytes(), lambda content: run_with("run.json", content)),

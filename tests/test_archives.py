@@ -67,7 +67,8 @@ BAD = {
     "deflate64": with_method(9), "method 99": with_method(99), "method 12 that it is not": with_method(12),
     "password": with_password(), "lzma cut": cut_lzma(), "no zip": b"PK" + bytes(50), "empty": b"",
     "no array": packed(b"some words"), "nothing": packed(b""), "html": b"<!DOCTYPE html><html></html>",
-    "1e15 rows": packed(claims("(1000000000000000, 6)")), "1e25 rows": packed(claims("(10000000000000000000000000,)")),
+    "1e15 rows": packed(claims("(1000000000000000, 6)")),
+    "1e25 rows": packed(claims("(10000000000000000000000000,)")),
     "fewer rows": packed(claims("(3, 6, 5)")), "below zero": packed(claims("(-20, -6, 5)")),
     "8,000 minus signs": packed(npy(header=b"-" * 8000)), "9,000 brackets": packed(npy(header=b"(" * 9000)),
     "no header": packed(npy(header=b"{}")), "pickle": packed(npy(np.array([{}] * 3))),
@@ -119,7 +120,8 @@ def test_an_array_beyond_the_memory_is_refused_before_it_is_read(tmp_path, monke
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0\0\x08", b"\0\0\x08\x01", b"\0\0\x0d\x01" + bytes(8), b"\0\0\x08\x03" + struct.pack(">III", 2, 2, 2),
+    [b"", b"\0\0\x08", b"\0\0\x08\x01", b"\0\0\x0d\x01" + bytes(8),
+     b"\0\0\x08\x03" + struct.pack(">III", 2, 2, 2),
      b"\0\0\x08\x01" + struct.pack(">I", 2**32 - 1) + bytes(9), b"\0\0\x08\xff" + bytes(2000), b"<html>" * 9],
 )  # fmt: skip
 def test_a_file_that_is_no_idx_is_refused(content):
@@ -170,7 +172,7 @@ def test_images_are_of_the_shape_that_one_would_see(tmp_path, shape, image):
     ("x", "message"),
     [
         (np.zeros((20, 0, 6)), r"must have shape \(n, ...\) with n >= 10, got \(20, 0, 6\)"),
-        (np.where(np.arange(60).reshape(20, 3) > 20, np.nan, 0), "got nan or infinity in 13 of 20 images, .* number 7"),
+        (np.where(np.arange(60).reshape(20, 3) > 20, np.nan, 0), "infinity in 13 of 20 images, .* number 7"),
         (np.full((20, 3), np.inf), "got nan or infinity in 20 of 20 images, the first of them number 0"),
         (np.linspace(0, 255, 60).reshape(20, 3), "got values from 0.0 to 255.0: divide by 255"),
         (np.full((20, 3), 1.001), "got values from 1.001 to 1.001: rescale it"),

