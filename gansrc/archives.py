@@ -6,7 +6,8 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,60 @@ def idx(content: bytes) -> np.ndarray:
 
 
 def mat(file: Path, names: Collection[str]) -> dict[str, np.ndarray]:
-    """The arrays of a MAT file, those of these names that it has. Raises Unreadable."""
-    from scipy.io import loadmat
+    """The arrays of plain numbers in a MAT file of level 5, those of these names that it has.
 
+    Read by ourselves: a damaged file can bring SciPy's reader down, and Python with it. Raises Unreadable.
+    """
     try:
-        content = loadmat(file, variable_names=[*names])
+        content = file.read_bytes()
+        order = {b"IM": "<", b"MI": ">"}[content[126:128]]
+        found = dict(
+            _matrix(part, order, names) for kind, part in _elements(content[128:], order) if kind == MATRIX
+        )
     except Exception as error:
         raise Unreadable(_reason(error)) from error
-    for name in names:
-        if not isinstance(content.get(name, np.zeros(0)), np.ndarray):
-            raise Unreadable(f"{name} is {type(content[name]).__name__}, no array")
-    return {name: content[name] for name in names if name in content}
+    return {name: array for name, array in found.items() if array is not None}
+
+
+MATRIX, COMPRESSED = 14, 15
+STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+"""Of a MAT file: kinds of its elements, types in which numbers are stored, and those that they stand for."""
+
+
+def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """The kind and the content of the elements of a MAT file that stand one after the other, unpacked."""
+    at = 0
+    while at + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}2I", content, at)
+        if kind >> 16:  # a small one, in the place of its size
+            yield kind & 0xFFFF, content[at + 4 : at + 4 + (kind >> 16)]
+            at += 8
+            continue
+        part = content[at + 8 : at + 8 + size]
+        if len(part) < size:
+            raise Unreadable(f"it is cut short, {size - len(part):,} bytes are missing")
+        at += 8 + size
+        if kind == COMPRESSED:
+            yield from _elements(zlib.decompressobj().decompress(part, 2**32), order)
+            continue
+        yield kind, part
+        at += -at % 8
+
+
+def _matrix(content: bytes, order: str, names: Collection[str]) -> tuple[str, np.ndarray | None]:
+    """The name of a matrix and, if it is asked for, its numbers."""
+    (_, flags), (_, sizes), (_, letters), *values = _elements(content, order)
+    name = letters.decode("latin1")
+    if name not in names:
+        return name, None
+    kind, shape = flags[0 if order == "<" else 3], np.frombuffer(sizes, f"{order}i4")
+    if kind not in CLASSES or not values or values[0][0] not in STORED:
+        raise Unreadable(f"{name} is no array of plain numbers")
+    numbers = np.frombuffer(values[0][1], order + STORED[values[0][0]])
+    if shape.min() < 0 or math.prod(shape.tolist()) != numbers.size:
+        raise Unreadable(f"{name} has {numbers.size:,} numbers, of shape {tuple(shape.tolist())}")
+    return name, numbers.astype(CLASSES[kind]).reshape(shape, order="F")
 
 
 def _reason(error: Exception) -> str:

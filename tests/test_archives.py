@@ -13,7 +13,7 @@ import fuzz_readers
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 from scipy.sparse import csr_matrix
 
 from gansrc import archives, datasets, yours
@@ -149,6 +149,21 @@ def test_a_mat_file_without_plain_arrays_is_told(tmp_path, monkeypatch, content)
     ) as told:
         datasets.load("tfd")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["u1", "i2", "f4", "f8", ">f8", "u4", "i8"])
+def test_a_mat_file_is_read_as_scipy_reads_it(tmp_path, kind, packed):
+    rng, file = np.random.default_rng(0), tmp_path / "x.mat"
+    given = {"images": rng.integers(0, 99, (5, 4, 3)), "folds": rng.integers(0, 4, (5, 1)), "note": "words"}
+    savemat(
+        file, {key: x if key == "note" else x.astype(kind) for key, x in given.items()}, do_compression=packed
+    )
+    found = archives.mat(file, ("images", "folds", "absent"))
+    assert found.keys() == {"images", "folds"}
+    for name, x in found.items():
+        np.testing.assert_array_equal(x, loadmat(file)[name])
+        assert x.dtype == np.dtype(kind).newbyteorder("=")
 
 
 @pytest.mark.parametrize(
