@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,37 +21,61 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import gansrc  # noqa: E402
+from gansrc import terminal  # noqa: E402
 
 if TYPE_CHECKING:
-    from gansrc.runs.record import Evaluation
+    from gansrc.datasets import Dataset
+    from gansrc.runs.record import Data, Evaluation
 
 FIRST_SCORE = 30.0
 """Seconds that a score is taken to last, until one has been timed."""
+MEMORY_CURES = {
+    "train": "take smaller images, or a recipe of smaller nets",
+    "sample": "lower -n",
+    "evaluate": "give fewer samples",
+}
+"""What helps where a command takes more memory than there is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C."""
-    arguments = _parser().parse_args(argv)
-    try:
-        code = arguments.run(arguments)
-        sys.stdout.flush()
-        return code or 0
-    except BrokenPipeError:  # the reader, `head` say, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
-        print(f"gansrc: {error}", file=sys.stderr)
+    """Run one command; return its exit code: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C, 143
+    after SIGTERM, and so on."""
+    with terminal.ready():
+        arguments = _parser().parse_args(argv)
+        try:
+            code = arguments.run(arguments)
+            sys.stdout.flush()
+            return code or 0
+        except BrokenPipeError:  # the reader, `head` say, has had enough
+            terminal.silence()
+            return 0
+        except (ValueError, OSError) as error:
+            told = str(error)
+        except (MemoryError, RuntimeError) as error:
+            from gansrc.devices import is_out_of_memory
+
+            if not is_out_of_memory(error):
+                raise
+            told = f"the memory does not suffice for {arguments.command}: {MEMORY_CURES[arguments.command]}"
+        except KeyboardInterrupt as stop:
+            return 128 + getattr(stop, "number", signal.SIGINT)
+        _complain(told)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            terminal.silence()
         return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+
+def _complain(told: object) -> None:
+    """One line on stderr."""
+    print("gansrc:", " ".join(str(told).split()), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="gansrc", description="Generative Adversarial Nets (2014), executed."
-    )
+    parser = terminal.Parser(prog="gansrc", description="Generative Adversarial Nets (2014), executed.")
     parser.add_argument("--version", action="version", version=f"gansrc {gansrc.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
     train = commands.add_parser(
         "train", help="train recipes, or recorded runs again; the same command again resumes"
@@ -101,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
         "what", type=Path, metavar="DIR|SAMPLES.npy", help="a run, or (n, 784) samples in [0, 1]"
     )
     evaluate.add_argument(
+        "--data",
+        metavar="NAME|FILE.npz",
+        help="where a run's data lie now; of samples: what they are samples of, MNIST by default",
+    )
+    evaluate.add_argument(
         "--keep",
         type=int,
         help="leave so many samples in the record; by default 10,000, if its model is large",
@@ -126,7 +156,11 @@ def _train(arguments: argparse.Namespace) -> int:
         print("starting", end="\r", file=sys.stderr, flush=True)
 
     from gansrc import runs
+    from gansrc.streams import check_seed
 
+    if arguments.out == Path() or not str(arguments.out).strip():
+        raise ValueError("--out is empty, or the folder one is in: give a new folder, such as my-run")
+    check_seed(arguments.seed, "--seed")
     options = {key: getattr(arguments, key) for key in ("epochs", "seed", "seeds", "data", "pretrained")}
     jobs = runs.plan(arguments.what, arguments.out, **options)
     code, timed = 0, list[float]()
@@ -146,12 +180,13 @@ def _train(arguments: argparse.Namespace) -> int:
                     begun = time.monotonic()
                     runs.evaluate(run.folder)
                     timed.append(time.monotonic() - begun)
-                if arguments.evaluate and (scores := runs.Run(run.folder).record.evaluation):
-                    _print_scores(scores)
+                record = runs.Run(run.folder).record
+                if arguments.evaluate and record.evaluation:
+                    _print_scores(record.evaluation, record.data)
         except (ValueError, OSError) as error:
             if len(jobs) == 1:
                 raise
-            print(f"gansrc: {error}", file=sys.stderr)
+            _complain(error)
             code = 2
     return code
 
@@ -181,33 +216,43 @@ def _sample(arguments: argparse.Namespace) -> None:
 
     from gansrc import mosaics, runs
     from gansrc.runs.files import write
+    from gansrc.streams import check_seed
 
     if arguments.n < 1:
         raise ValueError(f"-n must be at least 1, got {arguments.n}")
+    check_seed(arguments.seed, "--seed")
     run = runs.Run(arguments.run_folder)
     samples = run.samples(arguments.n, arguments.seed)
     shape, content = run.record.data.image_shape, BytesIO()
     np.save(content, samples.reshape(-1, *shape).numpy())
     write(run.folder / "samples.npy", content.getvalue())
+    told = f"no picture, rows of shape {' x '.join(map(str, shape))} are none, grey or in colour"
     if picture := mosaics.grid(run.recipe.pixels(samples[:100]), shape):
         write(run.folder / "samples.png", picture)
-    print(
-        f"{run.folder / 'samples.npy'}: {arguments.n} samples, seed {arguments.seed};"
-        " the first 100 in samples.png"
-    )
+        told = "the first 100 in samples.png" if arguments.n > 100 else "all of them in samples.png"
+    print(f"{run.folder / 'samples.npy'}: {arguments.n} samples, seed {arguments.seed}; {told}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from gansrc import runs
+    from gansrc import datasets, runs
 
     what = arguments.what
     if arguments.keep is not None and arguments.keep < 1:
         raise ValueError(f"--keep must be at least 1, got {arguments.keep}")
-    result = runs.evaluate_samples(what) if what.is_file() else runs.evaluate(what, arguments.keep)
-    _print_scores(result)
+    if not what.exists():
+        raise FileNotFoundError(f"no file or folder {what}: give a run's folder, or an .npy of samples")
+    if what.is_dir():
+        result = runs.evaluate(what, arguments.keep, arguments.data)
+        _print_scores(result, runs.Run(what).record.data)
+        return
+    if arguments.keep is not None:
+        raise ValueError(f"--keep goes with a run, got {what}: leave it out")
+    data = datasets.load("mnist" if arguments.data is None else arguments.data)
+    _print_scores(runs.evaluate_samples(what, data), data)
 
 
-def _print_scores(result: Evaluation) -> None:
+def _print_scores(result: Evaluation, data: Data | Dataset) -> None:
+    note = "" if data.complete else f"; NOT COMPARABLE with published figures, by {data.source}"
     for scores, of in ((result, ""), (result.average, " of the running mean of the weights")):
         for grid in ("original", "fine") if scores else ():
             score = getattr(scores, grid)
@@ -215,7 +260,7 @@ def _print_scores(result: Evaluation) -> None:
             print(
                 f"test log-likelihood{of}, {grid} sigma grid:"
                 f" {score.mean:.1f} ± {score.standard_error:.1f} nats"
-                f" (sigma {', '.join(f'{sigma:.3f}' for sigma in sigmas)}, {result.samples} samples)"
+                f" (sigma {', '.join(f'{sigma:.3f}' for sigma in sigmas)}, {result.samples} samples){note}"
             )
 
 
@@ -229,11 +274,12 @@ def _runs(arguments: argparse.Namespace) -> int:
         try:
             record = run.record
         except (ValueError, OSError) as error:
-            print(f"gansrc: {error}", file=sys.stderr)
+            _complain(error)
             code = 2
             continue
         score = record.evaluation and record.evaluation.original
         figure = f"{score.mean:8.1f} ± {score.standard_error:.1f} nats" if score else "not evaluated"
+        figure += "" if record.data.complete else f", on {record.data.name}"
         print(f"{run.folder.name:32} seed {record.seed:<3} {record.updates:7,} updates  {figure}")
     return code
 
@@ -257,14 +303,21 @@ def _recipes(arguments: argparse.Namespace) -> None:
         print(f"files: of {REPOSITORY}")
 
 
-def _data(arguments: argparse.Namespace) -> None:
+def _data(arguments: argparse.Namespace) -> int:
     from gansrc import datasets
 
-    print(f"data folder: {datasets.root()}")
+    code = 0
+    print(f"data folder: {datasets.root()}", flush=True)
     for name in ("mnist", "faces", "cifar10"):
-        if data := datasets.at_hand(name):
+        try:
+            data = datasets.at_hand(name)
+        except ValueError as error:  # a file that is altered: the other sets may be well
+            _complain(error)
+            code, data = 2, None
+        if data:
             sizes = f"{len(data.train)} / {len(data.valid)} / {len(data.test)} train / valid / test"
-            print(f"{data.name}: {sizes}, from {data.source}")
+            print(f"{data.name}: {sizes}, from {data.source}", flush=True)
+    return code
 
 
 if __name__ == "__main__":

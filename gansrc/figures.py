@@ -16,7 +16,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
-from torchvision.utils import make_grid
+
+from gansrc import mosaics
 
 P_DATA: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 2.0, "label": r"$p_\mathrm{data}$"}
 """Line style of the data density: black, dotted."""
@@ -96,7 +97,7 @@ def mosaic(
     channels, height, width = image_shape if len(image_shape) == 3 else (1, *image_shape)
     rows = len(images) // columns
     grid = images.detach().cpu().reshape(-1, channels, height, width)
-    picture = make_grid(grid, nrow=columns, padding=0).movedim(0, -1)
+    picture = mosaics.tiled(grid, columns)
     room = math.ceil(0.4 * columns * width) if labels else 0
     picture = pad(picture, (0, 0, 0, room))
     scale = 6.4 / max(columns * width + room, 8 * width)

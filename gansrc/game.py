@@ -69,6 +69,25 @@ class Rules:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
+def gradient(net: nn.Module, cost: Float[Tensor, ""], retain_graph: bool = False) -> list[Tensor | None]:
+    """The gradient of a cost by each of a net's parameters, None for one that is frozen or takes no part."""
+    parameters = list(net.parameters())
+    moving = [p for p in parameters if p.requires_grad] if cost.requires_grad else []
+    if not moving:
+        return [None] * len(parameters)
+    found = iter(torch.autograd.grad(cost, moving, retain_graph=retain_graph, allow_unused=True))
+    return [next(found) if p.requires_grad else None for p in parameters]
+
+
+def check_alike(x: Tensor, samples: Tensor) -> None:
+    """Raise ValueError for samples that have not the shape of data."""
+    if samples.shape != x.shape:
+        raise ValueError(
+            f"G's samples must have the data's shape {tuple(x.shape)}, got {tuple(samples.shape)}: end G in"
+            " nn.Unflatten or the like"
+        )
+
+
 def minibatch_value(real: Float[Tensor, "*s m"], fake: Float[Tensor, "*s m"]) -> Float[Tensor, "*s"]:
     """Minibatch estimate of V(D, G), eq. (1), in nats, from D's logits on data and on samples."""
     return logsigmoid(real).mean(-1) + logsigmoid(-fake).mean(-1)  # log D(x) + log(1 - D(G(z)))
@@ -82,8 +101,9 @@ def generator_cost(fake: Float[Tensor, "*s m"], saturating: bool) -> Float[Tenso
 class Game:
     """A generator and a discriminator at play.
 
-    generator: codes (n, ...) to samples. discriminator: samples to logits (n,). Layers that mix the examples
-    of a batch (batch normalisation) see data and samples together in alternating play. noise: p_z; its
+    generator: codes (n, ...) to samples. discriminator: samples to logits (n,). Layers that are frozen, or
+    take no part, stay as they are. Layers that mix the examples of a batch (batch normalisation) see data and
+    samples together in alternating play. noise: p_z; its
     tensors say on which device codes are drawn. rng: the stream that every draw of the game comes from:
     batches, codes, dropout masks. average: decay, by update, of a running mean of G's weights that is kept
     beside the game, which does not know of it; 0 for none. learning_rate and momentum are tensors: no number
@@ -175,7 +195,7 @@ class Game:
             x = next(batches)  # sample m examples from the data,
             with torch.no_grad():
                 samples = G(self.codes())  # m noise samples from the prior;
-            real, fake = D(torch.cat([x, samples], self.batch_axis)).chunk(2, -1)
+            real, fake = self.logits(x, samples)
             value = minibatch_value(real, fake)
             extra = self.penalty(D, x) if self.penalty else 0.0
             self.descend(D, -rules.d_cost * value + extra)  # update D by ascending its gradient.
@@ -189,12 +209,13 @@ class Game:
         """One update as the authors' code has it: one set of samples, both nets move at once."""
         G, D, rules = self.generator, self.discriminator, self.rules
         samples = G(self.codes())
-        real, fake = D(next(batches)), D(samples)  # apart: the way back to G is through the samples alone
+        x = next(batches)
+        check_alike(x, samples)
+        real, fake = self.one_each(x, D(x)), self.one_each(x, D(samples))  # the way to G is samples alone
         value = minibatch_value(real, fake)
         cost = generator_cost(D(samples) if rules.fresh_masks else fake, rules.saturating)
         d_cost = -rules.d_cost * value.sum()
-        d_gradient = torch.autograd.grad(d_cost, list(D.parameters()), retain_graph=True)
-        g_gradient = torch.autograd.grad(cost.sum(), list(G.parameters()))
+        d_gradient, g_gradient = gradient(D, d_cost, retain_graph=True), gradient(G, cost.sum())
         self.move(D, d_gradient)
         self.move(G, g_gradient)
         return report(value, cost, real, fake)
@@ -203,15 +224,31 @@ class Game:
         """A minibatch of noise."""
         return draw(self.noise, self.rules.batch_size)
 
+    def logits(self, x: Float[Tensor, "*s m d"], samples: Tensor) -> tuple[Tensor, Tensor]:
+        """What D says of data and of samples, which it sees together. ValueError for nets that do not fit."""
+        check_alike(x, samples)
+        both = torch.cat([x, samples], self.batch_axis)
+        real, fake = self.one_each(both, self.discriminator(both)).chunk(2, -1)
+        return real, fake
+
+    def one_each(self, x: Float[Tensor, "*s m d"], logits: Tensor) -> Float[Tensor, "*s m"]:
+        """D's logits, as they are. ValueError if they are not one for each example."""
+        if logits.shape != x.shape[: self.batch_axis + 1]:
+            raise ValueError(
+                f"D must give one logit for each example, {tuple(x.shape[: self.batch_axis + 1])}, got"
+                f" {tuple(logits.shape)}: end it in nn.Flatten(0)"
+            )
+        return logits
+
     def descend(self, net: nn.Module, cost: Float[Tensor, "*s"]) -> None:
         """Move one net down the gradient of a cost; the other net is left alone."""
-        self.move(net, torch.autograd.grad(cost.sum(), list(net.parameters())))
+        self.move(net, gradient(net, cost.sum()))
 
     @torch.no_grad()
-    def move(self, net: nn.Module, gradient: tuple[Tensor, ...]) -> None:
+    def move(self, net: nn.Module, gradient: Sequence[Tensor | None]) -> None:
         """Gradient step with momentum, the rate inside the velocity: v <- m v - lr g; theta <- theta + v.
 
-        Or one of the net's optimizer, where it was given one.
+        Or one of the net's optimizer, where it was given one. What has no gradient stays as it is.
         """
         if net in self.optimizers:
             for theta, g in zip(net.parameters(), gradient, strict=True):
@@ -219,8 +256,9 @@ class Game:
             self.optimizers[net].step()
         else:
             for theta, v, g in zip(net.parameters(), self.velocity[net], gradient, strict=True):
-                v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
-                theta.add_(v)
+                if g is not None:
+                    v.mul_(self.momentum).addcmul_(g, self.learning_rate, value=-1)
+                    theta.add_(v)
         if self.rules.max_column_norm:
             limit_column_norms_(net, self.rules.max_column_norm)
         if self.average and net is self.generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -12,42 +13,56 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid, save_image
+from torch.nn.functional import pad
 
 SIDE = 50
 """A file holds a square of so many by so many images, or fewer."""
 LARGEST = 16_383
 """Pixels that a WebP file may be high or wide."""
+MOST = 2**26
+"""Pixels of a file at most: a reader may take many more for an attack on its memory."""
 
 
 def webp(images: UInt8[Tensor, "n d"], image_shape: Sequence[int]) -> Iterator[bytes]:
     """The contents of WebP files that hold images, each a row: 2,500 a file, of large ones fewer."""
     shape = _colour(image_shape)
-    side = max(1, min(SIDE, LARGEST // max(shape)))
+    _, height, width = shape
+    side = max(1, min(SIDE, LARGEST // max(height, width), math.isqrt(MOST // (height * width))))
     for part in images.split(side**2):
-        picture = make_grid(part.reshape(-1, *shape), nrow=side, padding=0).movedim(0, -1)
+        picture = tiled(part.reshape(-1, *shape), side)
         content = BytesIO()
-        Image.fromarray(picture.contiguous().numpy()).save(
-            content, "webp", lossless=True, quality=50, method=2
-        )
+        Image.fromarray(picture.numpy()).save(content, "webp", lossless=True, quality=50, method=2)
         yield content.getvalue()
 
 
 def read(file: Path, image_shape: Sequence[int]) -> UInt8[Tensor, "n d"]:
     """The images of a file as rows, with black ones that fill its last line."""
     channels, height, width = _colour(image_shape)
-    with Image.open(file) as picture:
+    with _of_any_size(), Image.open(file) as picture:
         pixels = torch.from_numpy(np.array(picture.convert("RGB")))[..., :channels]
     grid = pixels.unflatten(0, (-1, height)).unflatten(2, (-1, width))
     return grid.permute(0, 2, 4, 1, 3).reshape(-1, channels * height * width)
 
 
+@contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Within the block pictures may be large: those of a record are known by their checksums."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _colour(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    """(channels, height, width) of grey images (h, w) and of colour ones (3, h, w); of others one line."""
+    """(channels, height, width) of grey images (h, w) and of colour ones (3, h, w); of others one line, or
+    as few as a file holds."""
     if len(image_shape) == 2 or len(image_shape) == 3 and image_shape[0] == 3:
         channels, height, width = (1, *image_shape)[-3:]
         return channels, height, width
-    return 1, 1, math.prod(image_shape)
+    size = math.prod(image_shape)
+    lines = next(n for n in range(1, size + 1) if size % n == 0 and size // n <= LARGEST)
+    return 1, lines, size // lines
 
 
 def to_bytes(x: Float[Tensor, "n d"], low: float, high: float) -> UInt8[Tensor, "n d"]:
@@ -67,5 +82,20 @@ def grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...]) -> bytes | 
     pictures = images.cpu().reshape(-1, *image_shape)
     pictures = pictures if len(image_shape) == 3 else pictures[:, None]
     content = BytesIO()
-    save_image(pictures, content, "png", nrow=10, padding=2, pad_value=0.5)
+    Image.fromarray(to_bytes(tiled(pictures, 10, 2, 0.5), 0, 1).numpy()).save(content, "png")
     return content.getvalue()
+
+
+def tiled(images: Tensor, columns: int, padding: int = 0, value: float = 0.0) -> Tensor:
+    """Images (n, channels, h, w) row by row in a picture (height, width, 3), those of one channel grey.
+
+    `padding` pixels of `value` between them and around, and in places that are left over: as
+    `torchvision.utils.make_grid`, whose import takes longer than all of ours.
+    """
+    columns = min(columns, len(images))
+    images = pad(images.expand(-1, 3, -1, -1), (padding, 0, padding, 0), value=value)
+    left_over = -len(images) % columns
+    images = pad(images, (0, 0, 0, 0, 0, 0, 0, left_over), value=value)
+    rows = images.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2)
+    picture = rows.flatten(2, 3).flatten(0, 1)
+    return pad(picture, (0, 0, 0, padding, 0, padding), value=value)

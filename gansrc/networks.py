@@ -207,7 +207,7 @@ def init_sparse_(layer: nn.Linear, n: int, rng: torch.Generator) -> None:
 def limit_column_norms_(net: nn.Module, largest: float) -> None:
     """Shrink the weights into a unit of an affine layer, a column of the authors' W, to that norm at most."""
     for layer in net.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear) and layer.weight.requires_grad:
             layer.weight.data.flatten(0, -2).renorm_(2, 0, largest)
 
 

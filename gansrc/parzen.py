@@ -84,7 +84,8 @@ def select_sigma(samples: Array, valid: Array, sigmas: Sequence[float] | Array =
     if len(given) > 1 and best in (min(given), max(given)):
         grid = f"{min(given):.3g} to {max(given):.3g}"
         warnings.warn(
-            f"best sigma {best:.3g} lies at the edge of the grid, {grid}: widen the grid", stacklevel=2
+            f"best sigma {best:.3g} lies at the edge of the grid, {grid}: beyond it the score may be higher",
+            stacklevel=2,
         )
     return best
 
@@ -351,6 +352,10 @@ def _matching(samples: Array, x: Array, name: str) -> tuple[Float[Tensor, "n d"]
 
 def _points(points: Array, name: str) -> Float[Tensor, "n d"]:
     """Points as a tensor, or one line that says what is wrong with them."""
+    if not isinstance(points, np.ndarray | Tensor):
+        raise ValueError(
+            f"{name} must be an array or a tensor, got {type(points).__name__}: numpy.asarray makes one"
+        )
     if not (points.dtype.kind == "f" if isinstance(points, np.ndarray) else points.is_floating_point()):
         raise ValueError(
             f"{name} must be floating point, got {points.dtype}: convert it (divide pixels by 255)"
@@ -358,7 +363,8 @@ def _points(points: Array, name: str) -> Float[Tensor, "n d"]:
     if points.ndim != 2 or 0 in points.shape:
         raise ValueError(
             f"{name} must have shape (points, coordinates), one or more of each, got {tuple(points.shape)}: "
-            "reshape images with .reshape(len(images), -1), plain numbers with .reshape(-1, 1)"
+            "reshape images with .reshape(len(images), -1), one image with .reshape(1, -1), plain numbers"
+            " with .reshape(-1, 1)"
         )
     if isinstance(points, np.ndarray):  # in this machine's byte order, and writable, or torch complains
         points = torch.from_numpy(np.require(points, f"f{min(points.itemsize, 8)}", ["C", "W"]))

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-UNREADABLE = (
-    ValueError, TypeError, OSError, EOFError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error
-)  # fmt: skip
-"""What NumPy and SciPy raise for files that are none, or are damaged."""
+from gansrc import archives
+
+ROUNDING = 1e-5
+"""So far beyond 0 or 1 a number may lie by rounding alone; it counts as 0 or 1."""
 PARTS = "train", "valid", "test"
 
 
 def read(path: Path) -> tuple[dict[str, Float[Tensor, "n *shape"]], dict[str, Int64[Tensor, " n"]]]:
     """The images and, where there are any, the labels of an .npz, by part: "train", "valid", "test".
 
-    `x_train` (n, ...), uint8 or in [0, 1]; if you like `x_valid` and `x_test`, and for every part that is
-    there labels `y_train` (n,), whole numbers from 0. Colour images are (n, h, w, 3): their rows go colour by
-    colour; grey ones may be (n, h, w, 1). Without the other two parts a fixed tenth of `x_train` each is set
-    apart. Raises ValueError or FileNotFoundError.
+    `x_train` (n, ...), uint8, bool or in [0, 1]; if you like `x_valid` and `x_test`, and for every part that
+    is there labels `y_train` (n,), whole numbers from 0. Colour images are (n, h, w, 3) or (n, 3, h, w):
+    their rows go colour by colour; grey ones may be (n, h, w, 1) or (n, 1, h, w). Without the other two parts
+    a fixed tenth of `x_train` each is set apart. Raises ValueError or FileNotFoundError.
     """
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(f"no data file {path}: give the path of an .npz that holds x_train")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            given = {
-                key: file[key] for key in (f"{kind}_{part}" for kind in "xy" for part in PARTS) if key in file
-            }
-    except UNREADABLE as error:
+        given = archives.npz(path, [f"{kind}_{part}" for kind in "xy" for part in PARTS])
+    except archives.Unreadable as error:
         raise ValueError(
-            f"{path} cannot be read as an .npz of plain arrays: save it anew with numpy.savez"
+            f"{path} cannot be read as an .npz of plain arrays: save it anew with numpy.savez ({error})"
         ) from error
     if "x_train" not in given:
         raise ValueError(f"{path} holds no x_train: save your images under that name with numpy.savez")
@@ -79,12 +73,31 @@ def kinds(y: np.ndarray, n: int, what: str) -> Int64[Tensor, " n"]:
 
 def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
     """Images (n, ...) as float32 in [0, 1]: uint8 is divided by 255. ValueErrors call them `what`."""
-    if x.ndim < 2 or len(x) < 10:
+    if x.ndim < 2 or len(x) < 10 or not x.size:
         raise ValueError(f"{what} must have shape (n, ...) with n >= 10, got {x.shape}")
     if x.dtype == np.uint8:
-        return torch.from_numpy(x).float() / 255
+        return torch.from_numpy(np.ascontiguousarray(x)).float() / 255
+    if x.dtype == bool:
+        return torch.from_numpy(x.astype(np.float32))
     if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"{what} must be uint8, or floats in [0, 1], got {x.dtype}: convert it")
-    if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
-        raise ValueError(f"{what} must lie in [0, 1], got values from {x.min()} to {x.max()}: rescale it")
-    return torch.from_numpy(x.astype(np.float32))
+    low, high = float(x.min()), float(x.max())
+    if not np.isfinite(low + high):
+        bad = ~np.isfinite(x).reshape(len(x), -1).all(1)
+        raise ValueError(
+            f"{what} must lie in [0, 1], got nan or infinity in {bad.sum():,} of {len(x):,} images, the first"
+            f" of them number {bad.argmax()}: leave them out"
+        )
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        cure = "divide by 255" if low >= 0 and 2 < high <= 255 else "rescale it"
+        raise ValueError(f"{what} must lie in [0, 1], got values from {low} to {high}: {cure}")
+    return torch.from_numpy(x.astype(np.float32)).clamp_(0, 1)
+
+
+def upright(x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape_"]:
+    """Colour images (n, h, w, 3) as (n, 3, h, w); grey ones with an axis of one colour as (n, h, w)."""
+    if x.dim() == 4 and x.shape[-1] == 3:
+        return x.movedim(-1, 1)
+    if x.dim() == 4 and 1 in (x.shape[-1], x.shape[1]):
+        return x.squeeze(-1 if x.shape[-1] == 1 else 1)
+    return x

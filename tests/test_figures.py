@@ -6,6 +6,8 @@ import base64
 import html
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import matplotlib
@@ -14,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gansrc import figures
+from gansrc import figures, mosaics
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +101,21 @@ def test_a_table_whose_first_cell_is_empty_keeps_its_columns():
     data = figures.table(("", "a", "b"), ("x", 1, 2), ("", 3, 4)).data
     assert [line.count(" | ") for line in data.splitlines()] == [2] * 4
     assert not any(line.startswith((" ", "|")) for line in data.splitlines())
+
+
+@pytest.mark.parametrize("n", [1, 5, 6, 7])
+@pytest.mark.parametrize(("channels", "padding", "value"), [(1, 0, 0.0), (3, 2, 0.5), (1, 1, 1.0)])
+def test_a_picture_of_images_is_torchvisions(n, channels, padding, value):
+    from torchvision.utils import make_grid
+
+    images = torch.rand(n, channels, 4, 5, generator=torch.Generator().manual_seed(n))
+    theirs = make_grid(images, nrow=3, padding=padding, pad_value=value).movedim(0, -1)
+    if n == 1:  # theirs leaves a single image without a border
+        theirs = torch.nn.functional.pad(theirs, (0, 0, *[padding] * 4), value=value) if padding else theirs
+    assert torch.equal(mosaics.tiled(images, 3, padding, value), theirs)
+
+
+def test_what_is_slow_to_import_is_imported_when_it_is_used():
+    slow = "{'torchvision', 'torch._dynamo'}"
+    code = f"import sys, gansrc.runs, gansrc.figures; assert not {slow} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)

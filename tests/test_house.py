@@ -14,14 +14,15 @@ import gansrc
 HOME = Path(gansrc.__file__).parent
 MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
-    {"streams", "yours"},
-    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes", "labels"},
+    {"streams", "archives", "terminal"},
+    {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes", "labels"}
+    | {"yours", "downloads"},
     {"claims", "figures", "plane", "arcs"},
     {"datasets"},
     {"game", "film", "model"},
     {"seeds"} | MODEL_PARTS,
     {"gan", "modes"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - MODEL_PARTS,
-    {"recipes", "runs.provenance", "runs.files", "runs.progress"},
+    {"recipes", "runs.provenance", "runs.files", "runs.progress", "runs.signals"},
     {f"extensions.{path.stem}" for path in HOME.glob("extensions/[!_]*.py")},
     {"catalogue", "runs.record"},
     {"runs.run"},

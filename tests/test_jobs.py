@@ -138,7 +138,7 @@ def test_what_cannot_be_trained_does_not_keep_the_others_from_it(tmp_path, book,
         (["small", "abacus"], "unknown recipe 'abacus'"),
         (["small:0"], "epochs must be at least 1, got 0"),
         (["BOOK/small-seed-3", "--seeds", "2"], "--seeds go with a recipe's name"),
-        (["BOOK/small-seed-3", "--data", "mine.npz"], "which has its own data: leave --data out"),
+        (["BOOK/small-seed-3", "--data", "mine.npz"], "mine.npz: give the path"),
         (["BOOK"], "holds no run.json"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gansrc import datasets, mosaics, parzen, yours
+from gansrc import archives, datasets, mosaics, parzen, yours
 from gansrc.datasets import Dataset
 from gansrc.model import Recipe
 from gansrc.recipes import MNIST
@@ -25,14 +25,15 @@ LARGEST_FILE = 16 * 2**20
 """Bytes: of a generator larger than that a record keeps samples instead."""
 
 
-def evaluate(folder: Path, keep: int | None = None) -> Evaluation:
+def evaluate(folder: Path, keep: int | None = None, data: str | None = None) -> Evaluation:
     """Score a run's samples by the paper's Parzen estimator and keep the result in its record.
 
     A model that is too large to be kept, or no GAN, leaves the first `keep` of its samples, and a walk or a
     film, in the record; all do where `keep` is given. Then the samples are scored as the bytes that are kept.
-    A model of points, which are no images, stays as it is; ValueError if `keep` is given.
+    A model of points, which are no images, stays as it is; ValueError if `keep` is given. data: where the
+    data set lies now, if it was moved.
     """
-    dataset = Run(folder).dataset()
+    dataset = Run(folder).dataset(data)
     images_of = len(dataset.image_shape) > 1
     if keep is not None and not images_of:
         raise ValueError(f"{folder} is a run on points, which are not kept as images: leave --keep out")
@@ -49,11 +50,12 @@ def evaluate(folder: Path, keep: int | None = None) -> Evaluation:
             prefix = "" if weights == "last" else f"{weights}-"
             points |= {f"{prefix}{name}": part for name, part in values.items()}
         average = scores.get("average")
+        files["log_likelihood.npz"] = npz(points)
         evaluation = Evaluation(
             **vars(scores["last"]), samples=len(drawn["last"]), updates=run.record.updates,
             seed=EVALUATION_SEED, average=Average(**vars(average)) if average else None,
+            sha256=hashlib.sha256(files["log_likelihood.npz"]).hexdigest(),
         )  # fmt: skip
-        files["log_likelihood.npz"] = npz(points)
         _save(run, dataclasses.replace(run.record, **images, evaluation=evaluation), files)
     return evaluation
 
@@ -117,19 +119,23 @@ def _as_bytes(
     return drawn, kept, files
 
 
-def evaluate_samples(file: Path) -> Evaluation:
-    """Score anybody's MNIST samples likewise: an .npy (n, 784) or (n, 28, 28), uint8 or in [0, 1]."""
+def evaluate_samples(file: Path, dataset: Dataset | None = None) -> Evaluation:
+    """Score anybody's samples likewise, of MNIST or another data set of images in [0, 1]: an .npy of rows or
+    of images, uint8 or in [0, 1]."""
     try:
-        samples = np.load(file, allow_pickle=False)
-        if not isinstance(samples, np.ndarray):
-            raise ValueError("it holds several arrays")
-    except yours.UNREADABLE as error:
+        samples = archives.npy(file)
+    except archives.Unreadable as error:
         cure = "save it anew with numpy.save"
-        raise ValueError(f"{file} cannot be read as a plain .npy array: {cure}") from error
-    rows = yours.pixels(samples, str(file)).flatten(1)
-    dataset = datasets.mnist()
-    if rows.shape[1] != dataset.test.shape[1]:
+        raise ValueError(f"{file} cannot be read as a plain .npy array: {cure} ({error})") from error
+    rows = yours.upright(yours.pixels(samples, str(file))).flatten(1)
+    dataset = dataset or datasets.mnist()
+    d = dataset.test.shape[1]
+    if rows.shape[1] != d:
+        fits = {48 * 48: "faces", 3 * 32 * 32: "cifar10", 28 * 28: "mnist"}.get(
+            rows.shape[1], "FILE.npz of yours"
+        )
         raise ValueError(
-            f"{file} holds samples of {rows.shape[1]} pixels, MNIST has {dataset.test.shape[1]}: resize them"
+            f"{file} holds samples of {rows.shape[1]} pixels, {dataset.name} has {d}: give --data {fits}, or"
+            " in Python gansrc.score(samples, valid, test)"
         )
     return Evaluation(**vars(score(MNIST, rows, dataset)[0]), samples=len(rows))

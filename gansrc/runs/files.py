@@ -8,7 +8,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -30,15 +31,30 @@ def sha256(file: Path) -> str:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Write a file, whole or not at all. Raises OSError, one line that names it, where that is impossible."""
+    """Write a file, whole or not at all, even should the power fail. Raises OSError, one line that names it,
+    where that is impossible."""
     part = file.with_name(file.name + ".part")
     try:
-        part.write_bytes(content)
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(part, file)
+        keep_names(file.parent)
     except OSError as error:
         with suppress(OSError):
             part.unlink()
         raise OSError(f"cannot write {file} ({error.strerror}): mend that, and go on") from None
+
+
+def keep_names(folder: Path) -> None:
+    """Have a folder's list of names on the disk, where a system can be asked for that."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
@@ -46,20 +62,23 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
     write(file, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of the same keys as a CSV file, whole or not at all."""
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The content of a CSV file of rows of the same keys."""
     text = StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    write(file, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The content of an .npz file that holds arrays by name."""
+    """The content of an .npz file that holds arrays by name; the same arrays give the same bytes."""
     content = BytesIO()
-    savez: Callable[..., None] = np.savez
-    savez(content, **arrays)
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in arrays.items():
+            part = BytesIO()
+            np.save(part, array)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), part.getvalue())  # of no date
     return content.getvalue()
 
 

@@ -12,6 +12,7 @@ from gansrc import catalogue
 from gansrc.model import Recipe
 from gansrc.runs.run import Run
 from gansrc.runs.training import train_seeds
+from gansrc.streams import check_seed
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Job:
     def train(self, device: str, until: float = math.inf) -> list[Run]:
         """Train, or go on where the folders' runs have come to, as `train_seeds` does."""
         for run in self.recorded:
-            run.dataset()  # is it here, and the same?
+            run.dataset(self.data)  # is it here, and the same?
         return train_seeds(
             self.recipe, self.folders, epochs=self.epochs, device=device, data=self.data,
             pretrained=self.pretrained, until=until,
@@ -52,11 +53,11 @@ def plan(
     """The jobs of the words of a command, in their order.
 
     A word is a recipe's name or the folder of a recorded run, which is trained again: the same recipe, seed,
-    data. `:N` after it is its length in epochs, else it is `epochs`, else the recipe's or the record's own.
-    One word's run goes into `out` (with `seeds`, into so many folders beside it), those of several words into
-    `out`/NAME each. Recorded runs that differ by their seed alone are one job, where seeds can be trained
-    together. A run that starts from another one starts from `pretrained`, or from that one's namesake in
-    `out`.
+    data; `data` says where they lie now. `:N` after it is its length in epochs, else it is `epochs`, else the
+    recipe's or the record's own. One word's run goes into `out` (with `seeds`, into so many folders beside
+    it), those of several words into `out`/NAME each. Recorded runs that differ by their seed alone are one
+    job, where seeds can be trained together. A run that starts from another one starts from `pretrained`, or
+    from that one's namesake in `out`.
 
     Raises ValueError or OSError for words that cannot be understood, or do not go together.
     """
@@ -67,6 +68,11 @@ def plan(
         if seeds < 1 or job.recorded:
             fault = "go with a recipe's name" if job.recorded else "must be at least 1"
             raise ValueError(f"--seeds {fault}, got {seeds if seeds < 1 else words[0]}")
+        if out.name in ("", ".."):
+            raise ValueError(
+                f"--seeds needs a folder with a name as --out, got {out}: give one like runs/mine"
+            )
+        check_seed(seed + seeds - 1, "the last of --seeds")
         folders = {n: out.with_name(f"{out.name}-seed-{n}") for n in range(seed, seed + seeds)}
         return [dataclasses.replace(job, folders=folders)]
     if seeds is not None:
@@ -105,10 +111,10 @@ def _job(
         return Job(recipe, recipe.epochs if epochs is None else epochs, {seed: out}, data, pretrained)
     run = Run(Path(name))
     record = run.record
-    if data:
-        raise ValueError(f"{name} is a recorded run, which has its own data: leave --data out")
     length = record.epochs if epochs is None else epochs
-    return Job(run.recipe, length, {record.seed: out}, record.data.load, pretrained, (run,))
+    return Job(
+        run.recipe, length, {record.seed: out}, run.place() if data is None else data, pretrained, (run,)
+    )
 
 
 def _go_together(one: Job, other: Job) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -43,13 +44,15 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.close()
+        with suppress(OSError):
+            self.bar.close()
 
     def step(self, n: int, means: Mapping[str, float], row: Mapping[str, Any] | None, now: float) -> None:
         """Told of n more updates with these means, and of the row of the history that they have ended."""
         self.updates += n
-        self.bar.update(n)
-        self.bar.set_postfix({key: f"{mean:.3f}" for key, mean in [*means.items()][:2]}, refresh=False)
+        with suppress(OSError):  # its terminal may be closed
+            self.bar.update(n)
+            self.bar.set_postfix({key: f"{mean:.3f}" for key, mean in [*means.items()][:2]}, refresh=False)
         score = row and row.get("valid_original")
         if score:
             self.score = f", validation {float(score):.1f} nats"

@@ -9,10 +9,11 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from gansrc.datasets import Dataset
 from gansrc.runs.provenance import Provenance
+from gansrc.streams import check_seed
 
 hints_of = functools.cache(typing.get_type_hints)
 """The types of a class's fields; a record has many of one class."""
@@ -20,7 +21,10 @@ hints_of = functools.cache(typing.get_type_hints)
 
 @dataclass(frozen=True)
 class Data:
-    """The data set of a run: `Dataset`'s own words, the number of images of each part, checksums."""
+    """The data set of a run: `Dataset`'s own words, the number of images of each part, checksums.
+
+    held_out_sha256: of the parts that scores rest on; the first records have none.
+    """
 
     name: str
     load: str
@@ -33,6 +37,7 @@ class Data:
     image_shape: tuple[int, ...]
     sha256: str
     pixels_sha256: dict[str, str] = field(default_factory=dict)
+    held_out_sha256: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset) -> Data:
@@ -40,7 +45,7 @@ class Data:
         return cls(
             dataset.name, dataset.load, dataset.source, dataset.complete, len(dataset.train),
             len(dataset.valid), len(dataset.test), dataset.train.shape[1], dataset.image_shape,
-            dataset.sha256, dict(dataset.pixels_sha256),
+            dataset.sha256, dict(dataset.pixels_sha256), dataset.held_out_sha256,
         )  # fmt: skip
 
 
@@ -101,12 +106,13 @@ class Average(Scores):
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Scores):
     """The scores of so many samples: of a run, those that `seed` draws after so many updates by its last
-    weights, and those by their running mean."""
+    weights, and those by their running mean. sha256: of log_likelihood.npz; the first records have none."""
 
     samples: int
     updates: int = 0
     seed: int = 0
     average: Average | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,9 +131,9 @@ class Record:
     """The record of a run.
 
     recipe: `Recipe.values`. seconds: of training. epoch_so_far: sums of the reports of a row of the history
-    that is not complete. diverged: the update before which the costs ceased to be finite. earlier:
-    evaluations of fewer updates. samples, average_samples, walk, film, reconstructions: images in place of
-    weights.
+    that is not complete. history_sha256: of history.csv as far as `updates`; the first records have none.
+    diverged: the update before which the costs ceased to be finite. earlier: evaluations of fewer updates.
+    samples, average_samples, walk, film, reconstructions: images in place of weights.
     """
 
     recipe: dict[str, Any]
@@ -140,6 +146,7 @@ class Record:
     checkpoint: Checkpoint
     pretrained: Pretrained | None = None
     epoch_so_far: dict[str, float] | None = None
+    history_sha256: str = ""
     diverged: int | None = None
     evaluation: Evaluation | None = None
     earlier: tuple[Evaluation, ...] = ()
@@ -152,7 +159,8 @@ class Record:
     @classmethod
     def from_json(cls, content: Any) -> Record:
         """The record in the content of a run.json. Raises ValueError that names the value at fault."""
-        record = _read(cls, content, "")
+        record = read(cls, content, "")
+        check_seed(record.seed, "seed")
         for name in (record.checkpoint.folder, *record.checkpoint.sha256, *record.image_files()):
             if PureWindowsPath(name).name != name or name in ("", ".."):  # of every system's separators
                 raise ValueError(f"{name!r} is no name of a file in the run's own folder")
@@ -172,8 +180,9 @@ class Record:
         return {name for images in self.images().values() for name in images.sha256}
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """JSON as a value of an annotated type, all the way down; `where` it stands in the content."""
+def read(kind: Any, value: Any, where: str) -> Any:
+    """JSON as a value of an annotated type, all the way down; `where` it stands in the content. Raises
+    ValueError."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return value
@@ -184,26 +193,28 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         for part in dataclasses.fields(kind):
             there = f"{where}.{part.name}".removeprefix(".")
             if part.name in value:
-                given[part.name] = _read(types_of[part.name], value[part.name], there)
+                given[part.name] = read(types_of[part.name], value[part.name], there)
             elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
                 raise ValueError(f"{there} is missing")
         return cast(Any, kind)(**given)
+    if origin is Literal and value in arguments:
+        return value
     if origin in (typing.Union, types.UnionType):
         errors: list[ValueError] = []
         for one in arguments:
             try:
-                return _read(one, value, where)
+                return read(one, value, where)
             except ValueError as error:
                 errors.append(error)
         raise errors[0]
     if origin is tuple and isinstance(value, list):
-        if len(arguments) == 2 and arguments[1] is not ...:
-            if len(value) == 2:
-                return tuple(_read(one, part, where) for one, part in zip(arguments, value, strict=True))
+        if arguments[-1] is not ...:
+            if len(value) == len(arguments):
+                return tuple(read(one, part, where) for one, part in zip(arguments, value, strict=True))
         else:
-            return tuple(_read(arguments[0], part, where) for part in value)
+            return tuple(read(arguments[0], part, where) for part in value)
     elif origin is dict and isinstance(value, Mapping):
-        return {key: _read(arguments[1], part, f"{where}[{key!r}]") for key, part in value.items()}
+        return {key: read(arguments[1], part, f"{where}[{key!r}]") for key, part in value.items()}
     elif kind in (int, float, str, bool, types.NoneType) and type(value) is kind:
         return value
     elif kind is float and type(value) is int and abs(value) < 2**1023:
@@ -216,7 +227,7 @@ def _plain(value: Any) -> Any:
     """A value as JSON has it; fields that hold nothing, as they do by default, are left out."""
     if dataclasses.is_dataclass(value):
         parts = [(part, getattr(value, part.name)) for part in dataclasses.fields(value)]
-        empty = (None, ())
+        empty = (None, (), "")
         return {p.name: _plain(x) for p, x in parts if x not in empty or x != p.default}
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}

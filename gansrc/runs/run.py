@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gansrc import datasets, mosaics
+from gansrc import archives, datasets, mosaics
 from gansrc.datasets import Dataset
 from gansrc.model import Model, Recipe, Sampler, recipe_of
-from gansrc.runs.files import sha256
-from gansrc.runs.record import Record
+from gansrc.runs.files import csv_of, sha256
+from gansrc.runs.record import Record, hints_of, read
+from gansrc.streams import check_seed
 
+T = TypeVar("T")
 EVALUATION_SEED = 2014
 """Seed of every evaluation's samples; training draws from other streams."""
 
@@ -49,41 +55,100 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe the run was made with, rebuilt from the record's own values."""
-        values = self.record.recipe
+        return self._of_this_version(self._checked_recipe)
+
+    def _checked_recipe(self) -> Recipe:
+        """The recipe, every value of the type that it has there."""
+        recipe = recipe_of(self.record.recipe)
+        values = json.loads(json.dumps(recipe.values()))
+        for part in dataclasses.fields(recipe):
+            if part.name != "sources":
+                read(hints_of(type(recipe))[part.name], values[part.name], part.name)
+        return recipe
+
+    def _of_this_version(self, work: Callable[[], T]) -> T:
+        """What comes of a record's values, or the ValueError that they are none of this version's."""
         try:
-            return recipe_of(values)
-        except (ImportError, KeyError, TypeError, AttributeError, ValueError) as error:
+            return work()
+        except (
+            ImportError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, AssertionError,
+            RuntimeError, SafetensorError,
+        ) as error:  # fmt: skip
+            if "memory" in str(error):
+                raise
             words = " ".join(str(error).split())
             raise ValueError(
-                f"{self.folder} is of another version of gansrc ({words}): take that, or train anew"
+                f"{self.folder} is of another version of gansrc ({words:.120}): take that, or train anew"
             ) from None
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
         """history.csv as float64 columns, nan where a row has no entry."""
         rows = self.rows()
-        try:
-            return {key: np.array([float(row[key] or "nan") for row in rows]) for key in (rows or [{}])[0]}
-        except (TypeError, ValueError, KeyError) as error:
-            file = self.folder / "history.csv"
-            raise ValueError(f"{file} is damaged ({error}): restore it or train anew") from None
+        return {key: np.array([float(row[key] or "nan") for row in rows]) for key in (rows or [{}])[0]}
 
-    def dataset(self) -> Dataset:
-        """The data set that the run was trained with. Raises ValueError where another one is found."""
-        data, found = self.record.data, datasets.load(self.record.data.load)
-        if found.sha256 != data.sha256:
-            raise ValueError(
-                f"{self.folder} was trained on {data.source}, found {found.source}:"
-                " set GANSRC_DATA to its folder"
-            )
+    def dataset(self, given: str | None = None) -> Dataset:
+        """The data set that the run was trained with; `given` says where it lies now, if it was moved. Raises
+        ValueError where another one is found."""
+        found = datasets.load(self.place() if given is None else given)
+        self.check_data(found)
         return found
 
+    def check_data(self, found: Dataset) -> None:
+        """Raise ValueError if a data set is not the one that the run was trained with, in any part."""
+        data = self.record.data
+        if found.sha256 != data.sha256:
+            cure = "--data with its file" if data.load.lower().endswith(".npz") else "GANSRC_DATA its folder"
+            raise ValueError(f"{self.folder} was trained on {data.source}, found {found.source}: give {cure}")
+        if data.held_out_sha256 not in ("", found.held_out_sha256):
+            raise ValueError(
+                f"{found.source} has other images or labels to validate or test than when {self.folder} was"
+                " begun: restore them"
+            )
+
+    def place(self) -> str:
+        """The name of its data set, or the file: where the record says, or else one of that name, with the
+        same images, in the folder of the run or of the data sets, above the run, or here."""
+        load = self.record.data.load
+        if not load.lower().endswith(".npz") or Path(load).exists():
+            return load
+        name = Path(load.replace("\\", "/")).name
+        for folder in (self.folder, self.folder.absolute().parent, Path(), datasets.root()):
+            if (folder / name).exists() and self._is_same(str(folder / name)):
+                return str(folder / name)
+        raise FileNotFoundError(
+            f"{self.folder} was trained on {load}, and that is not there any more: give --data with its file"
+        )
+
+    def _is_same(self, file: str) -> bool:
+        try:
+            return datasets.load(file).sha256 == self.record.data.sha256
+        except ValueError:
+            return False
+
     def rows(self) -> list[dict[str, str]]:
-        """The lines of history.csv, `rows_per_epoch` an epoch; none before the first is complete."""
-        if not (self.folder / "history.csv").exists():
-            return []
-        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        """The lines of history.csv, `rows_per_epoch` an epoch, checked; none before the first is complete.
+
+        A kill may have left lines beyond the record's updates. Raises ValueError if others have been altered.
+        """
+        file, rows, told = self.folder / "history.csv", list[dict[str, str]](), self.record.history_sha256
+        try:
+            if file.exists():
+                with file.open(newline="", encoding="utf-8") as stream:
+                    rows = list(csv.DictReader(stream))
+            for row in rows:
+                for name, number in row.items():
+                    if number:
+                        float(number)
+                    elif number is None:
+                        raise ValueError(f"{name} has no entry")
+            kept = [row for row in rows if float(row["updates"]) <= self.record.updates]
+            if told and (not kept or hashlib.sha256(csv_of(kept)).hexdigest() != told):
+                raise ValueError("its checksum is not the record's")
+        except (TypeError, ValueError, KeyError, csv.Error) as error:
+            words = " ".join(str(error).split())
+            raise ValueError(f"{file} is damaged ({words:.80}): restore it or train anew") from None
+        return rows
 
     @cached_property
     def log_likelihood(self) -> dict[str, Float[np.ndarray, " t"]]:
@@ -94,8 +159,15 @@ class Run:
         """
         if self.record.evaluation is None:
             raise ValueError(f"{self.folder} has no score: run gansrc evaluate {self.folder}")
-        with np.load(self.folder / "log_likelihood.npz", allow_pickle=False) as file:
-            return dict(file)
+        file, told = self.folder / "log_likelihood.npz", self.record.evaluation.sha256
+        if not file.exists() or told not in ("", sha256(file)):
+            raise ValueError(
+                f"{file} is missing or altered (by its checksum): run gansrc evaluate {self.folder}"
+            )
+        try:
+            return archives.npz(file)
+        except archives.Unreadable as error:
+            raise ValueError(f"{file} cannot be read ({error}): run gansrc evaluate {self.folder}") from None
 
     def score(self, grid: str = "original", weights: str = "last") -> tuple[float, float]:
         """Mean log-likelihood of the test images and its standard error, nats, from their recorded values.
@@ -131,21 +203,35 @@ class Run:
             raise ValueError(
                 f"{file} is corrupt (its checksum is not the record's): restore it, or train anew"
             )
-        return load_file(file)
+        try:
+            return load_file(file)
+        except SafetensorError as error:
+            raise ValueError(f"{file} cannot be read ({error}): restore it, or train anew") from None
 
     def model(self, dataset: Dataset, device: torch.device | str = "cpu") -> Model:
         """The model where this run left it, to be trained on with the data it was trained with."""
-        model = self.recipe.start(self.recipe.prepare(dataset), self.record.seed, device)
-        model.load_state(self.state(), self.record.updates)
-        return model
+        recipe, state = self.recipe, self.state()
+
+        def started() -> Model:
+            model = recipe.start(recipe.prepare(dataset), self.record.seed, device)
+            model.load_state(state, self.record.updates)
+            return model
+
+        return self._of_this_version(started)
 
     def sampler(self, weights: str = "last") -> Sampler:
         """What draws samples, on the CPU, with its last weights or their running mean, "average"."""
-        sampler, file = self.recipe.sampler(self.record.data.image_shape), self.weights_file(weights)
+        recipe, file = self.recipe, self.weights_file(weights)
         if not file.exists():
             raise FileNotFoundError(f"{file} is missing: this record keeps no such weights; train it anew")
-        sampler.load(self._tensors(file.name))
-        return sampler
+        tensors = self._tensors(file.name)
+
+        def loaded() -> Sampler:
+            sampler = recipe.sampler(self.record.data.image_shape)
+            sampler.load(tensors)
+            return sampler
+
+        return self._of_this_version(loaded)
 
     def weights_file(self, weights: str = "last") -> Path:
         """Where the weights that draw samples lie, the last ones or their mean, if they do."""
@@ -162,6 +248,13 @@ class Run:
         weights: its "last" ones or their running mean, "average". From a record that keeps samples: the first
         n of these, if they are of that seed and so many.
         """
+        check_seed(seed, "seed")
+        room = 16 * n * self.record.data.dimension  # as float32, in parts, together and as bytes
+        if room > archives.memory():
+            have = archives.memory() / 2**30
+            raise ValueError(
+                f"{n:,} samples take {room / 2**30:,.0f} GB, this machine has {have:,.0f}: ask for fewer"
+            )
         name = "samples" if weights == "last" else f"{weights}_samples"
         kept = self.record.images().get(name)
         if kept and n <= kept.n and seed == kept.seed:
@@ -171,7 +264,12 @@ class Run:
                 f"{self.folder} keeps {kept.n} samples of seed {kept.seed}, not {n} of seed {seed}:"
                 " ask for those"
             )
-        return self.sampler(weights).samples(n, torch.Generator().manual_seed(seed))
+        samples = self.sampler(weights).samples(n, torch.Generator().manual_seed(seed))
+        if not samples.isfinite().all():
+            raise ValueError(
+                f"{self.folder} draws samples that are no numbers, its weights are not: train anew"
+            )
+        return samples
 
     def walk(self) -> Float[Tensor, "5 12 d"]:
         """Samples along five straight lines between random codes (Figure 3)."""
@@ -200,7 +298,11 @@ class Run:
         for file, checksum in kept.sha256.items():
             if not (self.folder / file).exists() or sha256(self.folder / file) != checksum:
                 raise ValueError(f"{self.folder / file} is missing or corrupt: restore it, or train anew")
-            images.append(mosaics.read(self.folder / file, self.record.data.image_shape))
+            try:
+                images.append(mosaics.read(self.folder / file, self.record.data.image_shape))
+            except (OSError, RuntimeError) as error:
+                words = " ".join(str(error).split())
+                raise ValueError(f"{self.folder / file} cannot be read ({words}): train anew") from None
         return mosaics.from_bytes(torch.cat(images)[: kept.n], *kept.range)
 
 

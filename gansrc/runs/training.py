@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import shutil
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from gansrc import datasets, mosaics, parzen
 from gansrc.datasets import Dataset
-from gansrc.devices import tensor_float_32
+from gansrc.devices import is_out_of_memory, tensor_float_32
 from gansrc.model import Model, Recipe
 from gansrc.runs.files import (
     MARK,
     check_ours,
+    csv_of,
     drop_checkpoints,
     drop_files,
     is_checkpoint,
+    keep_names,
     made,
     sha256,
     write,
-    write_csv,
     write_json,
 )  # fmt: skip
 from gansrc.runs.progress import Progress
 from gansrc.runs.provenance import provenance
 from gansrc.runs.record import Checkpoint, Data, Leg, Pretrained, Record
 from gansrc.runs.run import EVALUATION_SEED, Run
+from gansrc.runs.signals import Stopped, say, stop_requested
+from gansrc.streams import check_seed
 
 EVALUATE_EVERY = 5
 """Rows of the history between two evaluations on validation images while training."""
@@ -89,7 +90,8 @@ def train_seeds(
     if epochs > recipe.longest():
         raise ValueError(f"epochs must be at most {recipe.longest()}, where {recipe.name} ends, got {epochs}")
     where = _device(device)
-    for folder in out.values():
+    for seed, folder in out.items():
+        check_seed(seed, "seed")
         check_ours(folder)
     try:
         material = Material.load(recipe, data, where)
@@ -97,10 +99,12 @@ def train_seeds(
             for folder in out.values():
                 locks.enter_context(made(folder))
             return _train_seeds(material, out, epochs, pretrained, until)
-    except RuntimeError as error:
-        if "out of memory" not in str(error):  # CUDA's and that of MPS have no other class in common
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         cure = f"lower --seeds, {len(out)} now" if len(out) > 1 else "train into a new folder on --device cpu"
+        if device == "cpu" and len(out) == 1:
+            cure = "take smaller images, or a recipe of smaller nets"
         raise ValueError(f"the memory of {device} does not suffice: {cure}") from None
 
 
@@ -138,7 +142,7 @@ class Material:
     @classmethod
     def load(cls, recipe: Recipe, data: str | None, device: torch.device) -> Material:
         """The recipe's own data set, or `data`, on a device."""
-        dataset, needed = datasets.load(data or recipe.data), recipe.examples_per_update()
+        dataset, needed = datasets.load(recipe.data if data is None else data), recipe.examples_per_update()
         if len(dataset.train) < needed:
             raise ValueError(
                 f"{dataset.source} has {len(dataset.train)} training images, an update takes {needed}:"
@@ -167,7 +171,8 @@ class Training:
         """A run at its start, or where it was left."""
         recipe, device = material.recipe, material.train.device
         if previous:
-            record, model = previous.record, previous.model(material.dataset, device)
+            model = previous.model(material.dataset, device)
+            record = dataclasses.replace(previous.record, data=Data.of(material.dataset))  # it may have moved
             drop_checkpoints(out, record.checkpoint.folder)  # a kill may have left some
             rows = [row for row in previous.rows() if float(row["updates"]) <= record.updates]
             return cls(out, model, record, rows, dict(record.epoch_so_far or {}))
@@ -185,6 +190,9 @@ class Training:
         """Count what so many updates reported. Raises ValueError, with a note in the record, if the game has
         diverged."""
         self.sums = {key: self.sums.get(key, 0.0) + updates * mean for key, mean in means.items()}
+        if self.rows and (unknown := self.sums.keys() - self.rows[-1].keys()):
+            file = self.out / "history.csv"
+            raise ValueError(f"{file} has no column {min(unknown)}: restore it or train anew")
         self.record = dataclasses.replace(self.record, seconds=self.record.seconds + seconds)
         if all(map(math.isfinite, self.sums.values())):
             return
@@ -236,12 +244,10 @@ class Training:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / MARK).touch()
-        try:
-            for name, tensors in self.model.state().items():
-                whole = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
-                save_file(whole, folder / f"{name}.safetensors")
-        except SafetensorError as error:
-            raise OSError(f"cannot write to {folder} ({error}): make room, and go on") from None
+        for name, tensors in self.model.state().items():
+            whole = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
+            write(folder / f"{name}.safetensors", save(whole))
+        keep_names(self.out)
         checksums = {p.name: sha256(p) for p in sorted(folder.glob("*.safetensors"))}
         stage = (self.record.evaluation,) if self.record.evaluation else ()
         self.record = dataclasses.replace(
@@ -253,10 +259,13 @@ class Training:
 
     def write(self) -> None:
         """Write history.csv and run.json."""
-        if self.rows:
-            write_csv(self.out / "history.csv", self.rows)
-        seconds = round(self.record.seconds, 1)
-        record = dataclasses.replace(self.record, seconds=seconds, epoch_so_far=self.sums or None)
+        content = csv_of(self.rows) if self.rows else b""
+        if content:
+            write(self.out / "history.csv", content)
+        record = dataclasses.replace(
+            self.record, seconds=round(self.record.seconds, 1), epoch_so_far=self.sums or None,
+            history_sha256=hashlib.sha256(content).hexdigest() if content else "",
+        )  # fmt: skip
         write_json(self.out / "run.json", record.to_json())
 
 
@@ -284,7 +293,11 @@ def _previous(out: Path, material: Material, seed: int) -> Run | None:
             f" or other values, not {recipe.name!r} with seed {seed}: choose another --out"
         )
     if run.record.data.sha256 != material.dataset.sha256:
-        raise ValueError(f"{out} was trained on other data ({run.record.data.source}): choose another --out")
+        raise ValueError(
+            f"{out} was trained on other data ({run.record.data.source}): give --data for that, or choose"
+            " another --out"
+        )
+    run.check_data(material.dataset)
     return run
 
 
@@ -314,7 +327,7 @@ def _train_until(
     """Train to `target`: a history row now and then, a checkpoint a minute and at the end. Return whether it
     was reached, after one update at least, before the clock showed `until`.
 
-    Raises KeyboardInterrupt, all saved, when asked to stop short of `last_update`.
+    Raises Stopped, all saved, when asked to stop short of `last_update`.
     """
     first, per_row, at_once = trainings[0].model, material.per_row, 1
     fit = material.recipe.fitting([t.model for t in trainings])
@@ -326,7 +339,7 @@ def _train_until(
     clock = saved = time.monotonic()
     told = Progress(names, first.updates, target, material.per_epoch, clock, until)
     pause = 60.0
-    with _stop_requested() as stop, told, tensor_float_32():
+    with stop_requested() as stop, told, tensor_float_32():
         while first.updates < target and not stop() and (clock < until or first.updates == leg.from_update):
             n = min(at_once, per_row - first.updates % per_row, target - first.updates)
             reports = fit(material.train, n)
@@ -345,13 +358,13 @@ def _train_until(
                 _save(trainings, material.per_epoch)
                 saved = time.monotonic()
                 pause = max(60, 20 * (saved - begun))
-        stopped = first.updates < last_update and stop()
+        stopped = stop() if first.updates < last_update else 0
         _save(trainings, material.per_epoch)
     if stopped or first.updates < target:
         done = f"{names}: stopped after {first.updates} of {last_update} updates"
-        print(f"{done}, the same command goes on from there", file=sys.stderr)
+        say(f"{done}, the same command goes on from there")
     if stopped:
-        raise KeyboardInterrupt
+        raise Stopped(stopped)
     return first.updates == target
 
 
@@ -365,23 +378,3 @@ def _save(trainings: list[Training], per_epoch: int) -> None:
     for t, last in zip(trainings, before, strict=True):
         drop_checkpoints(t.out, t.record.checkpoint.folder, last.checkpoint.folder)
         drop_files(t.out, last.image_files() - t.record.image_files())
-
-
-@contextmanager
-def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """Within the block Ctrl-C and SIGTERM only set a flag, which the returned function reads."""
-    asked = False
-
-    def ask(*_: object) -> None:
-        nonlocal asked
-        asked = True
-
-    try:
-        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: no signals to catch
-        old = {}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
