@@ -79,10 +79,10 @@ def grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...]) -> bytes | 
     """A PNG file of images in [0, 1], grey or colour, in 10 columns; None for other data."""
     if len(image_shape) != 2 and (len(image_shape) != 3 or image_shape[0] != 3):
         return None
-    pictures = images.cpu().reshape(-1, *image_shape)
+    pictures = to_bytes(images.cpu(), 0.0, 1.0).reshape(-1, *image_shape)
     pictures = pictures if len(image_shape) == 3 else pictures[:, None]
     content = BytesIO()
-    Image.fromarray(to_bytes(tiled(pictures, 10, 2, 0.5), 0, 1).numpy()).save(content, "png")
+    Image.fromarray(tiled(pictures, 10, 2, 128.0).numpy()).save(content, "png")
     return content.getvalue()
 
 
