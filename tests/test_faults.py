@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -481,10 +482,14 @@ def start(words: list[str], **options) -> subprocess.Popen:
 def test_a_signal_saves_and_the_code_says_which(tmp_path, images, name):
     out, number = tmp_path / "run", getattr(signal, name)
     words = ["train", "small", "--data", images, "--out", str(out), "--epochs", "100000"]
-    process = start(words, stderr=subprocess.PIPE, text=True)
-    assert process.stderr.readline().startswith("run: epoch 0 of")  # now it listens
-    process.send_signal(number)
-    _, said = process.communicate(timeout=120)
+    heard = partial(signal.signal, number, signal.SIG_DFL)  # under nohup the tests themselves ignore it
+    with start(words, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+        assert process.stderr.readline().startswith("run: epoch 0 of")  # now it listens
+        process.send_signal(number)
+        try:
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number and "the same command goes on from there" in said
     assert runs.Run(out).state()  # whole, be it of the very start
 
