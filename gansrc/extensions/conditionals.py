@@ -18,6 +18,7 @@ from gansrc.datasets import Dataset
 from gansrc.game import Game, Rules
 from gansrc.gan import GAN, GANRecipe, TrainedGenerator
 from gansrc.model import OURS, UNUSED, Sampler, Source, sources
+from gansrc.recipes import WINK
 from gansrc.streams import draw, drawing_from
 
 PARTS = {"left": (-1, 0), "right": (-1, 1), "top": (-2, 0), "bottom": (-2, 1)}
@@ -348,27 +349,18 @@ INPAINTING_CIFAR10 = dataclasses.replace(
 )
 """The case that the authors' own code has, the right half of CIFAR-10, with small nets."""
 
+AS_WINK = (
+    "noise z_dim g_hidden g_range g_output output_bias d_hidden d_pieces d_range keep_input keep_hidden rules"
+    " epochs preview average"
+)
+"""What the game on points takes over from the GAN's."""
 CONDITIONALS_WINK = dataclasses.replace(
     CONDITIONALS_MNIST,
     name="conditionals-wink",
     data="wink",
     gaps=("bernoulli",),
     told=1.0,
-    noise="gaussian",
-    z_dim=2,
-    g_hidden=(48, 48),
-    g_range=0.3,
-    g_output="linear",
-    output_bias="zero",
-    d_hidden=(48, 48),
-    d_pieces=1,
-    d_range=0.3,
-    keep_input=1.0,
-    keep_hidden=1.0,
-    rules=Rules(batch_size=200, learning_rate=0.05, decay=1.0002, momentum=(0.5, 0.5), epoch_updates=1000),
-    epochs=20,
-    preview=1000,
-    average=0.0,
+    **{name: getattr(WINK, name) for name in AS_WINK.split()},
     sources={
         **CONDITIONALS_MNIST.sources,
         **sources(
