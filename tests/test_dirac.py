@@ -150,7 +150,7 @@ def test_Z5_dirac_moduli_by_closed_form(h, gamma):
 
 
 @few
-@given(h=rates, m=st.floats(-0.9, 0.9), alternating=st.booleans())
+@given(h=rates, m=st.integers(-90, 90).map(lambda percent: percent / 100), alternating=st.booleans())
 def test_moduli_with_momentum_are_roots_of_a_polynomial(h, m, alternating):
     # Velocities put in: (z - 1)^2 (z - m)^2 + (h/2)^2 z^2, and one z more where G sees the new D.
     polynomial = np.polymul(np.poly([1, 1, m, m]), [1])
