@@ -6,10 +6,14 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 if find_spec("beartype"):
     install_import_hook("gansrc", "beartype.beartype")
+
+settings.register_profile("same", derandomize=True)  # other inputs: pytest --hypothesis-profile default
+settings.load_profile("same")
 
 
 @pytest.fixture
