@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import math
 import shutil
 import time
@@ -26,13 +27,14 @@ from gansrc.runs.files import (
     check_ours,
     csv_of,
     drop_checkpoints,
-    drop_files,
+    drop_images,
     is_checkpoint,
     keep_names,
     made,
     sha256,
     write,
     write_json,
+    write_own,
 )  # fmt: skip
 from gansrc.runs.progress import Progress
 from gansrc.runs.provenance import provenance
@@ -95,6 +97,8 @@ def train_seeds(
         check_ours(folder)
     try:
         material = Material.load(recipe, data, where)
+        if none := mosaics.why_none(material.dataset.image_shape):
+            logging.getLogger("gansrc").info("%s: %s", recipe.name, none)
         with ExitStack() as locks:
             for folder in out.values():
                 locks.enter_context(made(folder))
@@ -173,7 +177,8 @@ class Training:
         if previous:
             model = previous.model(material.dataset, device)
             record = dataclasses.replace(previous.record, data=Data.of(material.dataset))  # it may have moved
-            drop_checkpoints(out, record.checkpoint.folder)  # a kill may have left some
+            drop_checkpoints(out, record.checkpoint.folder)  # a kill may have left some,
+            drop_images(out, record.image_files(), {})  # and of these, too
             rows = [row for row in previous.rows() if float(row["updates"]) <= record.updates]
             return cls(out, model, record, rows, dict(record.epoch_so_far or {}))
         record = Record(
@@ -225,7 +230,7 @@ class Training:
             if weights == "last":
                 picture = mosaics.grid(recipe.pixels(samples[:100]), material.dataset.image_shape)
                 if picture:
-                    write(self.out / "samples.png", picture)
+                    write_own(self.out / "samples.png", picture)
             if samples.device.type == "mps":  # it has no float64
                 samples, valid = samples.cpu(), valid.cpu()
             values = recipe.validate(samples, valid)
@@ -377,4 +382,4 @@ def _save(trainings: list[Training], per_epoch: int) -> None:
         t.write()
     for t, last in zip(trainings, before, strict=True):
         drop_checkpoints(t.out, t.record.checkpoint.folder, last.checkpoint.folder)
-        drop_files(t.out, last.image_files() - t.record.image_files())
+        drop_images(t.out, t.record.image_files(), last.image_files())
