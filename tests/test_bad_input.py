@@ -20,7 +20,7 @@ N = 60
 SHAPES = {
     "grey": (6, 6), "colour": (3, 6, 6), "not square": (6, 4), "RGBA": (6, 6, 4), "flat": (36,),
     "five axes": (2, 3, 2, 3), "one line": (1, 12), "one column": (12, 1), "one pixel": (1, 1),
-    "numbers": (2,), "numbers": (2,), "one number": (1,),
+    "numbers": (2,), "one number": (1,),
 }  # fmt: skip
 CONTENTS = {
     "black": lambda x: 0 * x, "white": lambda x: 0 * x + 1, "all alike": lambda x: x[:1] + 0 * x,
