@@ -55,6 +55,7 @@ class Story:
     name: str
     commands: tuple[tuple[str, ...], ...]
     left: Callable[[Path], dict[str, Any]]
+    kills: int = 4  # of a command, at most
 
 
 def of_a_run(file: Path) -> Any:
@@ -95,7 +96,7 @@ def stories(images: Path) -> list[Story]:
             ((*train, str(epochs[0])), *scored, (*train, str(epochs[1])), *scored), of_runs,
         )  # fmt: skip
 
-    data = Story("data", (("data",),), of_data)
+    data = Story("data", (("data",),), of_data, 12)
     return [
         of("gan"),
         of("vae-mnist"),
@@ -253,7 +254,7 @@ def tell(
     folder.mkdir()
     said, kills, wrong = folder.with_suffix(".log"), 0, list[str]()
     for command, last in zip(story.commands, lasts, strict=True):
-        for _ in range(chance.randint(1, 4)):
+        for _ in range(chance.randint(1, story.kills)):
             if kills >= most:
                 break
             if ended(begun(command, folder, said), chance.uniform(0, last), command, said):

@@ -62,7 +62,37 @@ def keep_names(folder: Path) -> None:
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    write(file, (json.dumps(content, indent=1) + "\n").encode())
+    write(file, json_of(content))
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: after a kill `settle` has all of them new, or all as they were."""
+    for file, content in contents.items():
+        write(_next(file), content)
+    for file in contents:
+        os.replace(_next(file), file)
+        keep_names(file.parent)
+
+
+def settle(files: Sequence[Path]) -> None:
+    """Finish what a kill has cut short in `write_together`, if all was written by then; else undo it."""
+    if files and _next(files[-1]).exists():  # the last one is written last
+        for file in files:
+            with suppress(FileNotFoundError):  # it is in its place
+                os.replace(_next(file), file)
+                keep_names(file.parent)
+    for file in files:
+        _next(file).unlink(missing_ok=True)
+
+
+def _next(file: Path) -> Path:
+    """Where the new content of a file lies until it takes its place."""
+    return file.with_name(file.name + ".next")
+
+
+def json_of(content: Mapping[str, Any]) -> bytes:
+    """The content of a JSON file."""
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -29,12 +29,15 @@ from gansrc.runs.files import (
     drop_checkpoints,
     drop_images,
     is_checkpoint,
+    json_of,
     keep_names,
     made,
+    settle,
     sha256,
     write,
     write_json,
     write_own,
+    write_together,
 )  # fmt: skip
 from gansrc.runs.progress import Progress
 from gansrc.runs.provenance import provenance
@@ -115,6 +118,7 @@ def train_seeds(
 def _train_seeds(
     material: Material, out: Mapping[int, Path], epochs: int, pretrained: Path | None, until: float
 ) -> list[Run]:
+    settle([folder / "run.json" for folder in out.values()])
     previous = {seed: _previous(folder, material, seed) for seed, folder in out.items()}
     below = None if all(previous.values()) else _below(material.recipe, pretrained, material.dataset)
     last_update = epochs * material.per_epoch
@@ -262,8 +266,8 @@ class Training:
             diverged=None,
         )  # fmt: skip
 
-    def write(self) -> None:
-        """Write history.csv and run.json."""
+    def write(self) -> bytes:
+        """Write history.csv; return the content that run.json is to have."""
         content = csv_of(self.rows) if self.rows else b""
         if content:
             write(self.out / "history.csv", content)
@@ -271,7 +275,7 @@ class Training:
             self.record, seconds=round(self.record.seconds, 1), epoch_so_far=self.sums or None,
             history_sha256=hashlib.sha256(content).hexdigest() if content else "",
         )  # fmt: skip
-        write_json(self.out / "run.json", record.to_json())
+        return json_of(record.to_json())
 
 
 def _device(name: str) -> torch.device:
@@ -378,8 +382,7 @@ def _save(trainings: list[Training], per_epoch: int) -> None:
     before = [t.record for t in trainings]
     for t in trainings:
         t.save_checkpoint(per_epoch)
-    for t in trainings:
-        t.write()
+    write_together({t.out / "run.json": t.write() for t in trainings})
     for t, last in zip(trainings, before, strict=True):
         drop_checkpoints(t.out, t.record.checkpoint.folder, last.checkpoint.folder)
         drop_images(t.out, t.record.image_files(), last.image_files())
