@@ -81,7 +81,7 @@ class VariationalAutoencoder(MinibatchModel):
         return log_bell(x, self.decoder(z)).sum(1)
 
     @torch.no_grad()
-    def log_density(self, x: Float[Tensor, "n 2"]) -> Float64[Tensor, " n"]:
+    def log_density(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
         """log p(x), nats, of points in the plane: the integral of N(z; 0, I) p(x | z) over all codes.
 
         By a grid of some CODES codes within REACH of 0. Given a code the two coordinates are independent, so
