@@ -157,9 +157,9 @@ def _log_likelihood(
     n, d = samples.shape
     rows = max(1, BLOCK // max(n, d))
     rows -= rows % min(rows, 96)  # products are fastest at a height that their inner tiles divide
-    # First of all: what stays must not lie between what comes and goes, or the heap grows with every block.
-    sums = torch.empty(len(x), len(sigmas), dtype=torch.float64, device=x.device)
-    with _true_float32():
+    with torch.inference_mode(False), _true_float32():  # other threads know of no such mode
+        # First what stays: it must not lie between what comes and goes, or the heap grows with every block.
+        sums = torch.empty(len(x), len(sigmas), dtype=torch.float64, device=x.device)
         window = _window(samples, torch.promote_types(x.dtype, torch.float32))
         blocks = [slice(start, start + rows) for start in range(0, len(x), rows)]
         _in_parallel(lambda b: sums[b].copy_(_log_sums(window, x[b], sigmas)), blocks, x.device.type)

@@ -465,7 +465,7 @@ def test_few_samples_and_widths_of_any_size(n, d, size, width, away, origin, dty
     samples = (spread * (origin + rng.standard_normal((n, d)))).astype(dtype)
     x = (samples[rng.integers(0, n, 7)] + spread * 10.0**away * rng.standard_normal((7, d))).astype(dtype)
     sigma = spread * 10.0**width
-    found, expected = log_likelihood(samples, x, sigma), brute_force(samples, x, [sigma])[:, 0]
+    found, expected = parzen.log_likelihood(samples, x, sigma), brute_force(samples, x, [sigma])[:, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=0.004)
     assert (found.numpy() <= -d * np.log(sigma * np.sqrt(2 * np.pi)) + 0.004).all()
 
