@@ -215,7 +215,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from gansrc import mosaics, runs
-    from gansrc.runs.files import write
+    from gansrc.runs.files import write_own
     from gansrc.streams import check_seed
 
     if arguments.n < 1:
@@ -225,10 +225,10 @@ def _sample(arguments: argparse.Namespace) -> None:
     samples = run.samples(arguments.n, arguments.seed)
     shape, content = run.record.data.image_shape, BytesIO()
     np.save(content, samples.reshape(-1, *shape).numpy())
-    write(run.folder / "samples.npy", content.getvalue())
-    told = f"no picture, rows of shape {' x '.join(map(str, shape))} are none, grey or in colour"
+    write_own(run.folder / "samples.npy", content.getvalue())
+    told = mosaics.why_none(shape)
     if picture := mosaics.grid(run.recipe.pixels(samples[:100]), shape):
-        write(run.folder / "samples.png", picture)
+        write_own(run.folder / "samples.png", picture)
         told = "the first 100 in samples.png" if arguments.n > 100 else "all of them in samples.png"
     print(f"{run.folder / 'samples.npy'}: {arguments.n} samples, seed {arguments.seed}; {told}")
 

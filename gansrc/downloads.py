@@ -111,14 +111,16 @@ def mnist(root: Path) -> dict[str, np.ndarray]:
         plain = packed.with_suffix("")
         if not plain.exists():
             fetch(packed, [mirror + name for mirror in MNIST_MIRRORS], md5)
-            unpacked = plain.with_name(f"{plain.name}.{os.getpid()}.part")
+            unpacked = plain.with_name(plain.name + ".part")
             try:
-                unpacked.write_bytes(gzip.decompress(packed.read_bytes()))
-                os.replace(unpacked, plain)
+                with _alone(unpacked):
+                    try:
+                        unpacked.write_bytes(gzip.decompress(packed.read_bytes()))
+                        os.replace(unpacked, plain)
+                    finally:
+                        unpacked.unlink(missing_ok=True)
             except OSError as error:
                 raise ConnectionError(f"{plain}: {error.strerror}") from error
-            finally:
-                unpacked.unlink(missing_ok=True)
         arrays[part] = archives.idx(plain.read_bytes())
     return arrays
 

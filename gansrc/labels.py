@@ -13,6 +13,8 @@ def few(labels: Int64[Tensor, " n"], wanted: int, seed: int) -> Int64[Tensor, " 
 
     Raises ValueError where that cannot be: fewer labels than classes, or more than there are images.
     """
+    if not len(labels):
+        raise ValueError("there are no labels to draw from: give one for each image")
     kinds, counts = labels.unique(return_counts=True)
     each, rest = divmod(wanted, len(kinds))
     if rest or each < 1:

@@ -57,7 +57,7 @@ def _of_any_size() -> Iterator[None]:
 def _colour(image_shape: Sequence[int]) -> tuple[int, int, int]:
     """(channels, height, width) of grey images (h, w) and of colour ones (3, h, w); of others one line, or
     as few as a file holds."""
-    if len(image_shape) == 2 or len(image_shape) == 3 and image_shape[0] == 3:
+    if not why_none(image_shape):
         channels, height, width = (1, *image_shape)[-3:]
         return channels, height, width
     size = math.prod(image_shape)
@@ -75,9 +75,16 @@ def from_bytes(x: UInt8[Tensor, "n d"], low: float, high: float) -> Float[Tensor
     return x.float() * ((high - low) / 255) + low
 
 
+def why_none(image_shape: Sequence[int]) -> str:
+    """Why rows of that shape are no pictures; empty for grey images (h, w) and colour ones (3, h, w)."""
+    if len(image_shape) == 2 or len(image_shape) == 3 and image_shape[0] == 3:
+        return ""
+    return f"no picture, rows of shape {' x '.join(map(str, image_shape))} are none, grey or in colour"
+
+
 def grid(images: Float[Tensor, "n d"], image_shape: tuple[int, ...]) -> bytes | None:
     """A PNG file of images in [0, 1], grey or colour, in 10 columns; None for other data."""
-    if len(image_shape) != 2 and (len(image_shape) != 3 or image_shape[0] != 3):
+    if why_none(image_shape):
         return None
     pictures = to_bytes(images.cpu(), 0.0, 1.0).reshape(-1, *image_shape)
     pictures = pictures if len(image_shape) == 3 else pictures[:, None]

@@ -136,8 +136,9 @@ def redraw_error(
 #   measured again in float64, coordinate by coordinate, and the others dropped: `_near_log_sums`. As reach
 #   is sigma^2 (log n + NEGLIGIBLE) plus twice the slack, a dropped sample is truly more than the former below
 #   the nearest; all together weigh less than n exp(-log n - NEGLIGIBLE) = exp(-NEGLIGIBLE) of that one.
-# - Should over one pair in a hundred be near, a float64 matrix product is quicker: `_float64_log_sums`. Where
-#   sigma is minute beside the distances its own slack is too large, and the pairs are measured all the same.
+# - Should, in a piece of the table, over one pair in a hundred be near, a float64 product is quicker:
+#   `_float64_log_sums`. Where sigma is minute beside the distances its own slack is too large, and the pairs
+#   are measured all the same.
 
 
 class _Window(NamedTuple):
@@ -156,22 +157,27 @@ def _log_likelihood(
     n, d = samples.shape
     rows = max(1, BLOCK // max(n, d))
     rows -= rows % min(rows, 96)  # products are fastest at a height that their inner tiles divide
-    with _true_float32():
+    with torch.inference_mode(False), _true_float32():  # other threads know of no such mode
+        # First what stays: it must not lie between what comes and goes, or the heap grows with every block.
+        sums = torch.empty(len(x), len(sigmas), dtype=torch.float64, device=x.device)
         window = _window(samples, torch.promote_types(x.dtype, torch.float32))
-        sums = torch.cat(_in_parallel(lambda block: _log_sums(window, block, sigmas), x.split(rows)))
+        blocks = [slice(start, start + rows) for start in range(0, len(x), rows)]
+        _in_parallel(lambda b: sums[b].copy_(_log_sums(window, x[b], sigmas)), blocks, x.device.type)
     sigma = torch.tensor(sigmas, dtype=torch.float64, device=x.device)
     return sums - math.log(n) - d * torch.log(sigma * math.sqrt(2 * math.pi))
 
 
-def _in_parallel(work: Callable[[Tensor], Tensor], blocks: Sequence[Tensor]) -> list[Tensor]:
+def _in_parallel(work: Callable[[slice], object], blocks: list[slice], device: str) -> None:
     """Each block on a core of its own: quicker than all cores on each, for none waits for the others."""
     threads = torch.get_num_threads()
-    workers = min(threads, len(blocks), WORKERS) if blocks[0].device.type == "cpu" else 1
+    workers = min(threads, len(blocks), WORKERS) if device == "cpu" else 1
     if workers == 1:
-        return [work(block) for block in blocks]
+        for block in blocks:
+            work(block)
+        return
     try:
         with ThreadPoolExecutor(workers, "parzen", torch.set_num_threads, (threads // workers,)) as pool:
-            return list(pool.map(work, blocks))
+            list(pool.map(work, blocks))
     finally:
         torch.set_num_threads(threads)  # what a worker sets for itself is the default of later threads too
 
@@ -200,14 +206,17 @@ def _log_sums(window: _Window, x: Float[Tensor, "b d"], sigmas: list[float]) -> 
     if slack == math.inf:
         if exact:
             return _float64_log_sums(window, x, sigmas)
-        row, column = torch.ones_like(products).nonzero(as_tuple=True)
-        return _near_log_sums(window, x, row, column, sigmas)
+        sums = []
+        for part in x.split(max(1, PIECE // n)):
+            row, column = torch.ones(len(part), n, device=x.device).nonzero(as_tuple=True)
+            sums.append(_near_log_sums(window, part, row, column, sigmas))
+        return torch.cat(sums)
     wide = [k for k, sigma in enumerate(sigmas) if slack < TOLERANCE * sigma**2]
     narrow = [k for k in range(len(sigmas)) if k not in wide]
     reach = max((sigmas[k] ** 2 for k in narrow), default=0.0) * (math.log(n) + NEGLIGIBLE) + 2 * slack
 
-    sums = torch.empty(len(x), len(sigmas), dtype=torch.float64, device=x.device)
-    near, half_s = [], window.half_squares.float()
+    found = torch.empty(len(x), len(sigmas), dtype=torch.float64, device=x.device)
+    narrow_sigmas, many, half_s = [sigmas[k] for k in narrow], [], window.half_squares.float()
     rows = max(1, (PIECE if x.device.type == "cpu" else BLOCK) // n)
     for start in range(0, len(x), rows):
         piece = slice(start, start + rows)
@@ -216,18 +225,17 @@ def _log_sums(window: _Window, x: Float[Tensor, "b d"], sigmas: list[float]) -> 
         gaps -= top  # and now their distances from the row's largest
         for k in wide:
             nearest = half_x[piece] - top[:, 0]
-            sums[piece, k] = _log_sum_exp(gaps, sigmas[k]) - nearest / sigmas[k] ** 2
+            found[piece, k] = _log_sum_exp(gaps, sigmas[k]) - nearest / sigmas[k] ** 2
         if narrow:
             row, column = _where_at_least(gaps, -reach)
-            near.append((row + start, column))
-    if narrow:
-        row, column = map(torch.cat, zip(*near, strict=True))
-        narrow_sigmas = [sigmas[k] for k in narrow]
-        if 100 * len(row) < products.numel() or not exact:
-            sums[:, narrow] = _near_log_sums(window, x, row, column, narrow_sigmas)
-        else:
-            sums[:, narrow] = _float64_log_sums(window, x, narrow_sigmas)
-    return sums
+            if 100 * len(row) < gaps.numel() or not exact:
+                found[piece, narrow] = _near_log_sums(window, x[piece], row, column, narrow_sigmas)
+            else:
+                many.append(torch.arange(len(x), device=x.device)[piece])
+    if many:
+        rows_of = torch.cat(many)
+        found[rows_of[:, None], narrow] = _float64_log_sums(window, x[rows_of], narrow_sigmas)
+    return found
 
 
 def _products(
@@ -290,10 +298,9 @@ def _near_log_sums(
     sigmas: list[float],
 ) -> Float64[Tensor, "b s"]:
     """As `_log_sums`, over the pairs (x[row], samples[column]) alone, by differences: nothing cancels."""
-    dtype, pairs = window.centre.dtype, max(1, PIECE // x.shape[1])
-    halves = []
+    pairs, halves = max(1, PIECE // x.shape[1]), []
     for i, j in zip(row.split(pairs), column.split(pairs), strict=True):
-        differences = x.index_select(0, i).to(dtype) - window.samples.index_select(0, j).to(dtype)
+        differences = x.index_select(0, i).double() - window.samples.index_select(0, j).double()
         halves.append(_half_squares(differences))
     half = torch.cat(halves)
     nearest = half.new_full((len(x),), math.inf).scatter_reduce_(0, row, half, "amin")

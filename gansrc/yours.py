@@ -45,6 +45,8 @@ def read(path: Path) -> tuple[dict[str, Float[Tensor, "n *shape"]], dict[str, In
         for part, x in images.items()
         if f"y_{part}" in given
     }
+    if spare := [part for part in PARTS if f"y_{part}" in given and part not in images]:
+        raise ValueError(f"{path} has y_{spare[0]}, but no x_{spare[0]}: give both, or neither")
     if labels and labels.keys() != images.keys():
         lacking = min(images.keys() - labels.keys())
         raise ValueError(f"{path} has labels, but no y_{lacking}: give one for each image, or none")
@@ -64,10 +66,10 @@ def kinds(y: np.ndarray, n: int, what: str) -> Int64[Tensor, " n"]:
     """Labels of n images, whole numbers from 0. ValueErrors call them `what`."""
     if y.shape != (n,):
         raise ValueError(f"{what} must have shape ({n},), a label for each image, got {y.shape}")
-    if not np.issubdtype(y.dtype, np.integer) or not ((y >= 0) & (y < n)).all():
-        raise ValueError(
-            f"{what} must be whole numbers from 0, fewer kinds than images, got {y.dtype}: renumber"
-        )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"{what} must be whole numbers from 0, got {y.dtype}: numpy.unique numbers kinds")
+    if wrong := y[(y < 0) | (y >= n)].tolist():
+        raise ValueError(f"{what} must go from 0, with fewer kinds than its {n} images, got {wrong[0]}")
     return torch.from_numpy(y.astype(np.int64))
 
 

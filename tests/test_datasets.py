@@ -483,12 +483,13 @@ def test_your_own_labels_stay_with_their_images(tmp_path, given):
     [
         ({"y_train": np.zeros(19, int)}, r"y_train of .* must have shape \(20,\), a label for each image"),
         ({"y_train": np.zeros((20, 1), int)}, r"y_train of .* must have shape \(20,\)"),
-        ({"y_train": np.zeros(20)}, "y_train of .* must be whole numbers from 0, .*, got float64"),
-        ({"y_train": np.full(20, -1)}, "y_train of .* must be whole numbers from 0, .*, got int64"),
-        ({"y_train": np.full(20, 20)}, "fewer kinds than images"),
+        ({"y_train": np.zeros(20)}, "y_train of .* must be whole numbers from 0, got float64"),
+        ({"y_train": np.full(20, -1)}, "y_train of .* must go from 0, .* its 20 images, got -1"),
+        ({"y_train": np.full(20, 20)}, "fewer kinds than its 20 images, got 20"),
         ({"y_train": np.array(["a"] * 20)}, "y_train of .* must be whole numbers"),
         ({"y_train": np.zeros(20, int), "x_test": np.zeros((20, 3))}, "has labels, but no y_test"),
         ({"y_test": np.zeros(20, int), "x_test": np.zeros((20, 3))}, "has labels, but no y_train"),
+        ({"y_train": np.zeros(20, int), "y_test": np.zeros(3, int)}, "has y_test, but no x_test: give both"),
         ({}, "^.*mine.npz has no labels: take mnist, or an .npz with y_train beside x_train"),
     ],
 )

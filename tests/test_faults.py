@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 from test_cli import run_cli, tree
-from test_runs import SMALL, everything, record_of
+from test_runs import SMALL, Killed, everything, record_of
 from torch import nn
 from torch.distributions import Normal
 
@@ -29,6 +30,7 @@ from gansrc import archives, catalogue, datasets, mosaics, parzen, runs
 from gansrc.cli import main
 from gansrc.game import Game, Rules
 from gansrc.model import Recipe
+from gansrc.runs import training
 from gansrc.runs.files import csv_of, npz, sha256
 
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")
@@ -255,6 +257,90 @@ def test_what_is_no_array_of_points_is_told(given, message):
         log_likelihood(given, np.zeros((2, 1)), 0.1)
 
 
+# What is not ours
+
+
+OWN = ("samples.png", "samples.npy", "samples-0.webp", "walk-0.webp", "log_likelihood.npz")
+"""Names that our files have, and that a file of the user's may have."""
+
+
+def everybodys(folder: Path, among: str) -> dict[str, bytes]:
+    return {name: content for name, content in tree(folder).items() if among in name and content}
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_a_file_of_the_users_under_one_of_our_names_is_kept_and_told(
+    tmp_path, images, small, capsys, name, kind
+):
+    run, sea = trained(tmp_path / "run", images), tmp_path / "sea"
+    (run.folder / name).unlink(missing_ok=True)
+    sea.write_bytes(b"the sea")
+    if kind == "folder":
+        (run.folder / name).mkdir()
+        sea.rename(run.folder / name / "sea")
+    elif kind == "link":
+        (run.folder / name).symlink_to(sea)
+    else:
+        sea.rename(run.folder / name)
+    commands = (
+        ["train", "small", "--data", images, "--epochs", "5", "--out"], ["evaluate", "--keep", "20"],
+        ["sample", "-n", "20"], ["evaluate", "--keep", "10"], ["sample", "-n", "10"],
+    )  # fmt: skip
+    told = []
+    for command in commands:
+        code, said = run_cli(capsys, *command, str(run.folder))
+        assert code == 0, said
+        told += [line for line in said.splitlines() if "none of ours" in line]
+    kept = Path(name).with_suffix(f".kept{Path(name).suffix}").name
+    assert told == [f"gansrc: {run.folder / name} is none of ours: it is called {kept} now"]
+    found = run.folder / kept / "sea" if kind == "folder" else run.folder / kept
+    assert found.read_bytes() == b"the sea" and (kind != "link" or sea.read_bytes() == b"the sea")
+    assert (run.folder / name).is_file() and len([*run.folder.glob("*.kept*")]) == 1
+    assert runs.Run(run.folder).samples(10).shape == (10, 16)
+
+
+def test_a_second_one_has_a_name_of_its_own_and_none_is_deleted(tmp_path, images, small, capsys):
+    run = trained(tmp_path / "run", images)
+    for number, name in enumerate(["samples.npy", "samples.npy", "samples.npy", "samples-0.webp"]):
+        (run.folder / name).write_bytes(b"of day %d" % number)
+        assert main(["evaluate", str(run.folder), "--keep", "10"]) == main(["sample", str(run.folder)]) == 0
+    (run.folder / "samples-0.webp").write_bytes(b"of day 4")
+    assert main(["train", "small", "--data", images, "--epochs", "2", "--out", str(run.folder)]) == 0
+    kept = {b"of day 0", b"of day 1", b"of day 2", b"of day 3", b"of day 4"}
+    assert kept <= {*everybodys(run.folder, "samples").values()}
+    assert not (run.folder / "walk-0.webp").exists()  # ours, of an evaluation that holds no longer
+
+
+def test_a_file_that_a_record_of_before_knows_is_ours(tmp_path, images, small, capsys):
+    run = trained(tmp_path / "run", images)
+    assert main(["evaluate", str(run.folder), "--keep", "20"]) == 0
+    (run.folder / ".gansrc").unlink()  # it listed nothing once
+    record = record_of(run)
+    del record["evaluation"]["sha256"]
+    (run.folder / "run.json").write_text(json.dumps(record))
+    capsys.readouterr()
+    assert main(["evaluate", str(run.folder), "--keep", "10"]) == 0
+    assert "none of ours" not in capsys.readouterr().err and not [*run.folder.glob("*.kept*")]
+
+
+def test_images_that_a_kill_has_left_are_deleted_later(tmp_path, images, small, monkeypatch):
+    run = trained(tmp_path / "run", images)
+    runs.evaluate(run.folder, keep=10)
+    calls = itertools.count()
+
+    def killed(*_: object) -> None:
+        if next(calls):  # the first is at the beginning
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training, "drop_images", killed)
+        trained(run.folder, images, epochs=2)
+    assert not runs.Run(run.folder).record.images() and (run.folder / "samples-0.webp").exists()
+    trained(run.folder, images, epochs=2)
+    assert not [*run.folder.glob("*.webp")]
+
+
 # Pictures, memory, weights
 
 
@@ -262,11 +348,12 @@ def test_what_is_no_array_of_points_is_told(given, message):
 def test_where_no_picture_is_drawn_it_is_said(tmp_path, small, capsys, shape):
     file = tmp_path / "mine.npz"
     np.savez(file, x_train=np.random.default_rng(0).random((200, *shape)))
-    run = trained(tmp_path / "run", str(file))
-    assert main(["sample", str(run.folder), "-n", "30"]) == 0
-    assert (
-        "no picture, rows of shape" in capsys.readouterr().out and not (run.folder / "samples.png").exists()
-    )
+    words = f"no picture, rows of shape {' x '.join(map(str, shape))} are none, grey or in colour"
+    out = tmp_path / "run"
+    assert main(["train", "small", "--data", str(file), "--epochs", "1", "--out", str(out)]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == f"small: {words}"
+    assert main(["sample", str(out), "-n", "30"]) == 0
+    assert words in capsys.readouterr().out and not (out / "samples.png").exists()
 
 
 @pytest.mark.parametrize("shape", [(270, 270), (3, 500, 300), (128, 128, 4)])
@@ -700,3 +787,12 @@ def test_nbval_that_compares_all_is_told_to_be_lax():
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode and "use --nbval-lax" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="copies of a process are made")
+def test_kills_at_random_instants_leave_what_no_kill_leaves():
+    command = [sys.executable, str(ROOT / "tests" / "kill_at_random.py"), "--kills", "12", "--seed", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "\n12 kills: " in done.stdout, done.stdout + done.stderr

@@ -14,7 +14,7 @@ import gansrc
 HOME = Path(gansrc.__file__).parent
 MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
-    {"streams", "archives", "terminal"},
+    {"streams", "archives", "terminal", "runs.signals"},
     {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes", "labels"}
     | {"yours", "downloads"},
     {"claims", "figures", "plane", "arcs"},
@@ -22,7 +22,7 @@ LAYERS = (
     {"game", "film", "model"},
     {"seeds"} | MODEL_PARTS,
     {"gan", "modes"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - MODEL_PARTS,
-    {"recipes", "runs.provenance", "runs.files", "runs.progress", "runs.signals"},
+    {"recipes", "runs.provenance", "runs.files", "runs.progress"},
     {f"extensions.{path.stem}" for path in HOME.glob("extensions/[!_]*.py")},
     {"catalogue", "runs.record"},
     {"runs.run"},

@@ -453,21 +453,41 @@ def test_bad_input_is_called_by_its_name():
         parzen.score(GOOD, GOOD, GOOD[:, :1])
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([1, 2, 5, 99, 101]), st.sampled_from([1, 3, 50]), st.floats(-6, 6), st.floats(-10, 1),
+    st.floats(-8, 1), st.sampled_from([0.0, 1.0, 1000.0]), st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_few_samples_and_widths_of_any_size(n, d, size, width, away, origin, dtype, seed):
+    """log p is what float64 makes of the very numbers that are given, be they of float32."""
+    rng, spread = np.random.default_rng(seed), 10.0**size
+    samples = (spread * (origin + rng.standard_normal((n, d)))).astype(dtype)
+    x = (samples[rng.integers(0, n, 7)] + spread * 10.0**away * rng.standard_normal((7, d))).astype(dtype)
+    sigma = spread * 10.0**width
+    found, expected = parzen.log_likelihood(samples, x, sigma), brute_force(samples, x, [sigma])[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=0.004)
+    assert (found.numpy() <= -d * np.log(sigma * np.sqrt(2 * np.pi)) + 0.004).all()
+
+
 @pytest.mark.slow
-def test_memory_stays_at_a_block_of_distances():
+@pytest.mark.parametrize(("n", "m", "d"), [(40_000, 4_000, 24), (50_000, 1_000, 784)])
+def test_memory_stays_at_a_copy_and_a_block_of_distances(n, m, d):
     """40,000 x 4,000 distances are 640 MB in float32; a process of its own measures the peak."""
     program = """if True:
         import resource, sys, torch
         from gansrc import parzen
         unit = 2**10 if sys.platform == "linux" else 2**20
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-        samples, x = torch.rand(40_000, 24), torch.rand(4_000, 24)
-        parzen.log_likelihood(samples[:99], x[:99], [0.02, 1.0])
+        n, m, d = map(int, sys.argv[1:])
+        samples, x = torch.rand(n, d), torch.rand(m, d)
+        parzen.log_likelihood(samples[:99], x[:99], [0.02, 0.2, 1.0])
         before = peak()
-        parzen.log_likelihood(samples, x, [0.02, 1.0])
+        parzen.log_likelihood(samples, x, [0.02, 0.2, 1.0])
         print(peak() - before)"""
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 250
+    command = [sys.executable, "-c", program, *map(str, (n, m, d))]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 4 * n * d / 2**20 + 150
 
 
 def test_X1_the_error_of_a_redraw_by_its_definition():

@@ -234,6 +234,8 @@ def pairs(x: Float[Tensor, "n d"], labels: Int64[Tensor, " _"], classes: int = 0
     """
     if labels.shape != (len(x),):
         raise ValueError(f"{len(x)} images need as many labels, got {len(labels)}: give one for each")
+    if len(labels) and labels.min() < 0:
+        raise ValueError(f"labels must be whole numbers from 0, got {labels.min()}: renumber them")
     if classes:
         if len(x) and labels.max() >= classes:
             raise ValueError(f"label {labels.max()} has no training image: leave its images out")

@@ -35,14 +35,20 @@ def gaps(
     Each image's gap is of one of the `kinds`, all as likely. "all": nothing is known. "bernoulli": each pixel
     (in all its colours) with a probability of that image's own, uniform in [0, 1]; if that leaves none, all.
     "box": a rectangle of a quarter of the height or width, or more. "left", "right", "top", "bottom": that
-    half; "half": any of them. Raises ValueError for an unknown kind, or for numbers that have no such halves
-    or boxes.
+    half; "half": any of them. Raises ValueError for an unknown kind, for numbers or lines of pixels that have
+    no such halves or boxes, and for images neither grey nor in colour.
     """
     if unknown := [kind for kind in kinds if kind not in KINDS] or ["nothing"] * (not kinds):
         raise ValueError(f"gaps must be of the kinds {', '.join(KINDS)}, got {unknown[0]}: choose of these")
     if len(image_shape) < 2 and (flat := set(kinds) - {"all", "bernoulli"}):
         given = " x ".join(map(str, image_shape))
         raise ValueError(f"a gap of the kind {min(flat)!r} is cut out of images, got rows of {given} numbers")
+    if len(image_shape) > 3 or len(image_shape) == 3 and image_shape[0] != 3:
+        given = " x ".join(map(str, image_shape))
+        raise ValueError(f"gaps are cut out of grey or colour images, got {given}: give (h, w) or (3, h, w)")
+    if len(image_shape) > 1 and 1 in image_shape[-2:] and {"half", *PARTS} & {*kinds}:
+        given = " x ".join(map(str, image_shape[-2:]))
+        raise ValueError(f"halves are cut out of images of two lines or more, got {given} pixels")
     drawn = torch.stack([_gaps_of(kind, n, image_shape[-2:], device) for kind in kinds])
     chosen = drawn[torch.randint(len(kinds), (n,), device=device), torch.arange(n, device=device)]
     colours = image_shape[0] if len(image_shape) == 3 else 1
@@ -138,8 +144,11 @@ def fill(
     """n draws from p(x_S | x_not-S) for every image, S its gap: 1 where a pixel is missing, 0 where known.
 
     noise: codes as of `ConditionalsRecipe.nothing_known`. Where all is missing these are draws from p(x).
-    Raises ValueError for gaps of another shape than x, other numbers than 0 and 1, or an image without any.
+    Raises ValueError for gaps of another shape than x, other numbers than 0 and 1, an image without any or
+    with known pixels that are no numbers, images of another size than the filler's, and n < 1.
     """
+    if n < 1:
+        raise ValueError(f"every gap is filled once or more, got n = {n}")
     if missing.shape != x.shape:
         raise ValueError(f"gaps of shape {tuple(x.shape)} are wanted, got {tuple(missing.shape)}: give each"
                          " image one number a pixel")  # fmt: skip
@@ -148,10 +157,14 @@ def fill(
         raise ValueError(f"gaps must be 1 where a pixel is missing and 0 where it is known, got {wrong:g}")
     if len(whole := (missing.sum(1) == 0).nonzero()):
         raise ValueError(f"nothing is missing of image {whole[0].item()}, counted from 0: leave it out")
+    if not (known := x.isfinite() | (missing > 0)).all():
+        row = int((~known).any(1).nonzero()[0])
+        raise ValueError(f"known pixels must be finite, got nan or infinity in image {row}: count it missing")
     with drawing_from(rng):
-        return torch.stack(
-            [filler(asked(draw(noise, len(x)), x, missing))[:, : x.shape[1]] for _ in range(n)]
-        )
+        rows = [filler(asked(draw(noise, len(x)), x, missing)) for _ in range(n)]
+    if (d := rows[0].shape[1] // 2) != x.shape[1]:
+        raise ValueError(f"images of {d} numbers are filled here, got {x.shape[1]}: take the data set's size")
+    return torch.stack(rows)[..., :d]
 
 
 def quality(
@@ -195,7 +208,12 @@ def window(
 def from_neighbours(
     x: Float[Tensor, "m d"], missing: Float[Tensor, "m d"], train: Float[Tensor, "t d"], n: int
 ) -> Float[Tensor, "n m d"]:
-    """Gaps filled from the n training images that are nearest in the known pixels, nearest first."""
+    """Gaps filled from the n training images that are nearest in the known pixels, nearest first.
+
+    Raises ValueError for fewer images than n.
+    """
+    if not 1 <= n <= len(train):
+        raise ValueError(f"n must be from 1 to the {len(train)} training images, got {n}")
     known = 1 - missing
     gap = torch.addmm((known @ train.square().T), known * x, train.T, alpha=-2)  # less what x alone gives
     found = train[gap.topk(n, 1, largest=False).indices].movedim(1, 0)

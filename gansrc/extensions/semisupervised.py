@@ -125,9 +125,10 @@ class SemiSupervisedRecipe(MinibatchRecipe):
         """The data set as it is. Raises ValueError where labels are too few, or of too many classes."""
         labels = dataset.labelled("train")
         few(labels, self.labels, 0)
-        if labels.max() >= self.classes:
+        least, most = (ends(torch.cat([*dataset.labels.values()])).item() for ends in (torch.min, torch.max))
+        if least < 0 or most >= self.classes:
             raise ValueError(
-                f"{dataset.source} has labels up to {labels.max()}, {self.name} has {self.classes} classes:"
+                f"{dataset.source} has labels from {least} to {most}, {self.name} has {self.classes} classes:"
                 f" number the classes from 0 to {self.classes - 1}"
             )
         return dataset

@@ -217,6 +217,12 @@ def from_bell(bell: Float[Tensor, "n two_d"]) -> Float[Tensor, "n d"]:
     return mean + (log_variance / 2).exp() * torch.randn_like(mean)
 
 
+def check_points(x: Float[Tensor, "n d"], d: int) -> None:
+    """Raise ValueError for points that are not of d numbers."""
+    if x.dim() != 2 or x.shape[1] != d:
+        raise ValueError(f"points must be of shape (n, {d}), got {tuple(x.shape)}")
+
+
 def some_of(train: Float[Tensor, "n d"], m: int, rng: torch.Generator) -> Float[Tensor, "m d"]:
     """m training images, drawn with replacement, for chains to begin at."""
     return train[torch.randint(len(train), (m,), generator=rng).to(train.device)]

@@ -14,7 +14,15 @@ from torch.nn.functional import linear, softplus
 
 from gansrc.datasets import Dataset
 from gansrc.model import Sampler, Source, sources
-from gansrc.models.base import BY_TIME, BY_VALIDATION, WINK_SOURCES, ChainModel, ChainRecipe, some_of
+from gansrc.models.base import (
+    BY_TIME,
+    BY_VALIDATION,
+    WINK_SOURCES,
+    ChainModel,
+    ChainRecipe,
+    check_points,
+    some_of,
+)  # fmt: skip
 from gansrc.models.boltzmann import RBM, bottom_layer, in_widths, mixed, states
 
 
@@ -150,8 +158,9 @@ class DeepBoltzmannMachine(ChainModel):
     def log_density(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
         """log p(x), nats, exact: all states of the layer between are counted, in float64.
 
-        Raises ValueError where it has more units than can be counted.
+        Raises ValueError where it has more units than can be counted, and for points of another space.
         """
+        check_points(x, self.starts.shape[1])
         twin, width = copy.deepcopy(self.machine).double(), self.recipe.width
         h = states(len(twin.hidden_bias), twin.hidden_bias)
         log_p = twin.log_weight(h)

@@ -23,6 +23,7 @@ from gansrc.models.base import (
     WINK_SOURCES,
     ChainModel,
     ChainRecipe,
+    check_points,
     on_faces,
     some_of,
 )  # fmt: skip
@@ -180,8 +181,9 @@ class DeepBeliefNet(ChainModel):
         """log p(x), nats, exact: the states of every hidden layer are counted, in float64.
 
         Of a net of one layer the hidden units are summed out by a formula, and only Z is counted. Raises
-        ValueError for a layer of more units than can be counted.
+        ValueError for a layer of more units than can be counted, and for points of another space.
         """
+        check_points(x, self.starts.shape[1])
         *lower, top = [copy.deepcopy(layer).double() for layer in self.layers]
         v = in_widths(x.double(), self.recipe.width)
         size = x.shape[1] * math.log(self.recipe.width) if self.recipe.width else 0.0

@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid
 
 from gansrc.datasets import Dataset
 from gansrc.model import OURS, UNUSED, Sampler, Source, sources
-from gansrc.models.base import ChainModel, ChainRecipe, some_of
+from gansrc.models.base import ChainModel, ChainRecipe, check_points, some_of
 from gansrc.streams import drawing_from
 
 LogDensity: TypeAlias = Callable[[Tensor], Tensor]
@@ -132,8 +132,7 @@ class Energy(ChainModel):
     def log_density(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """log p(x), nats; but for a constant where c is not learnt. Raises ValueError for points of another
         space."""
-        if x.shape[1] != self.starts.shape[1]:
-            raise ValueError(f"points must be of shape (n, {self.starts.shape[1]}), got {tuple(x.shape)}")
+        check_points(x, self.starts.shape[1])
         x = x.to(self.c)
         return self.net(x) + self.c + self.log_noise(x)
 

@@ -17,6 +17,7 @@ from gansrc.models.base import (
     WINK_SOURCES,
     MinibatchModel,
     MinibatchRecipe,
+    check_points,
     from_bell,
     log_bell,
     on_faces,
@@ -80,7 +81,7 @@ class VariationalAutoencoder(MinibatchModel):
         return log_bell(x, self.decoder(z)).sum(1)
 
     @torch.no_grad()
-    def log_density(self, x: Float[Tensor, "n 2"]) -> Float64[Tensor, " n"]:
+    def log_density(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
         """log p(x), nats, of points in the plane: the integral of N(z; 0, I) p(x | z) over all codes.
 
         By a grid of some CODES codes within REACH of 0. Given a code the two coordinates are independent, so
@@ -92,6 +93,7 @@ class VariationalAutoencoder(MinibatchModel):
                 f"the integral is taken over one or two numbers, of points, got z_dim {self.recipe.z_dim}"
                 f" and gaussian {self.recipe.gaussian}: take the bound"
             )
+        check_points(x, 2)
         sides = [numbers.double().unique(return_inverse=True) for numbers in x.T]
         if len(sides[0][0]) * len(sides[1][0]) > 100 * len(x):  # no grid: few pairs of the table are wanted
             return torch.cat([self.log_density(part) for part in x.split(100)])

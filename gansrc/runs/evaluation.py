@@ -17,7 +17,7 @@ from gansrc import archives, datasets, mosaics, parzen, yours
 from gansrc.datasets import Dataset
 from gansrc.model import Recipe
 from gansrc.recipes import MNIST
-from gansrc.runs.files import drop_files, held, npz, write, write_json
+from gansrc.runs.files import drop_images, held, npz, sha256, write_json, write_own
 from gansrc.runs.record import Average, Evaluation, Images, Record, Score, Scores
 from gansrc.runs.run import EVALUATION_SEED, Run
 
@@ -63,13 +63,16 @@ def evaluate(folder: Path, keep: int | None = None, data: str | None = None) -> 
 def _save(run: Run, record: Record, files: Mapping[str, bytes]) -> None:
     """Write files and the record that speaks of them; after a kill in between it speaks of none of them."""
     before, named = run.record, ("evaluation", *run.record.images())
+    known, values = set(before.image_files().values()), run.folder / "log_likelihood.npz"
+    if before.evaluation and values.is_file():
+        known.add(before.evaluation.sha256 or sha256(values))  # the first records have none
     changed: dict[str, Any] = {name: None for name in named if getattr(before, name) != getattr(record, name)}
     if (silent := dataclasses.replace(before, **changed)) != before:
         write_json(run.folder / "run.json", silent.to_json())
     for name, content in files.items():
-        write(run.folder / name, content)
+        write_own(run.folder / name, content, known)
     write_json(run.folder / "run.json", record.to_json())
-    drop_files(run.folder, before.image_files() - record.image_files())
+    drop_images(run.folder, record.image_files(), before.image_files())
 
 
 def score(

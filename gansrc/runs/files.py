@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -19,8 +19,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from gansrc.runs.signals import say
+
 MARK = ".gansrc"
-"""An empty file in every folder that is ours to write to, and to delete."""
+"""A file in every folder that is ours to write to, and to delete; of a run it lists what we have put there
+under names that a file of the user's may have, each with its SHA-256."""
 LOCK = ".lock"
 """A file that whoever trains or scores a run holds."""
 
@@ -59,7 +62,37 @@ def keep_names(folder: Path) -> None:
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    write(file, (json.dumps(content, indent=1) + "\n").encode())
+    write(file, json_of(content))
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: after a kill `settle` has all of them new, or all as they were."""
+    for file, content in contents.items():
+        write(_next(file), content)
+    for file in contents:
+        os.replace(_next(file), file)
+        keep_names(file.parent)
+
+
+def settle(files: Sequence[Path]) -> None:
+    """Finish what a kill has cut short in `write_together`, if all was written by then; else undo it."""
+    if files and _next(files[-1]).exists():  # the last one is written last
+        for file in files:
+            with suppress(FileNotFoundError):  # it is in its place
+                os.replace(_next(file), file)
+                keep_names(file.parent)
+    for file in files:
+        _next(file).unlink(missing_ok=True)
+
+
+def _next(file: Path) -> Path:
+    """Where the new content of a file lies until it takes its place."""
+    return file.with_name(file.name + ".next")
+
+
+def json_of(content: Mapping[str, Any]) -> bytes:
+    """The content of a JSON file."""
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -163,7 +196,49 @@ def drop_checkpoints(out: Path, kept: str, last: str = "") -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def drop_files(out: Path, names: Iterable[str]) -> None:
-    """Delete files of a run by their names, those that are there."""
-    for name in names:
-        (out / name).unlink(missing_ok=True)
+def listed(out: Path) -> dict[str, list[str]]:
+    """What a run's mark lists: by name, the checksums of what we have put there last."""
+    found = dict[str, list[str]]()
+    with suppress(OSError):
+        for line in (out / MARK).read_text(encoding="utf-8", errors="replace").splitlines():
+            checksum, _, name = line.partition("  ")
+            found.setdefault(name, []).append(checksum)
+    return found
+
+
+def write_own(file: Path, content: bytes, known: Collection[str] = ()) -> None:
+    """As `write`, where somebody may have a file of that name: if there is one that is none of ours, it is
+    kept under another name, and a line says so.
+
+    known: checksums by which a record knows it for ours; the folder's mark lists others.
+    """
+    marks, now = listed(file.parent), hashlib.sha256(content).hexdigest()
+    before = sha256(file) if file.is_file() else ""
+    if file.exists() and before not in (now, *known, *marks.get(file.name, ())):
+        kept, number = file.with_name(f"{file.stem}.kept{file.suffix}"), 1
+        while kept.exists():
+            number += 1
+            kept = file.with_name(f"{file.stem}.kept-{number}{file.suffix}")
+        file.rename(kept)
+        say(f"gansrc: {file} is none of ours: it is called {kept.name} now")
+    marks[file.name] = [
+        *{before, now} - {""}
+    ]  # before the file is there: a kill leaves none that is nobody's
+    lines = (f"{checksum}  {name}\n" for name, sums in marks.items() for checksum in sums)
+    write(file.with_name(MARK), "".join(lines).encode())
+    write(file, content)
+
+
+def drop_images(out: Path, kept: Collection[str], known: Mapping[str, str]) -> None:
+    """Delete the image files that we have put there, but for those `kept`.
+
+    known: those of a record, by name, with their checksums; the folder's mark lists others, of which a kill
+    may have left some that no record names.
+    """
+    sums = listed(out)
+    for name, checksum in known.items():
+        sums.setdefault(name, []).append(checksum)
+    for name in sums.keys() - {*kept}:
+        file = out / name
+        if file.suffix == ".webp" and file.is_file() and sha256(file) in sums[name]:
+            file.unlink()

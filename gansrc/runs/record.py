@@ -175,9 +175,11 @@ class Record:
         names = ("samples", "average_samples", "walk", "film", "reconstructions")
         return {name: images for name in names if (images := getattr(self, name)) is not None}
 
-    def image_files(self) -> set[str]:
-        """The names of the files that keep them."""
-        return {name for images in self.images().values() for name in images.sha256}
+    def image_files(self) -> dict[str, str]:
+        """The names of the files that keep them, each with its checksum."""
+        return {
+            name: checksum for images in self.images().values() for name, checksum in images.sha256.items()
+        }
 
 
 def read(kind: Any, value: Any, where: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import math
 import shutil
 import time
@@ -26,13 +27,17 @@ from gansrc.runs.files import (
     check_ours,
     csv_of,
     drop_checkpoints,
-    drop_files,
+    drop_images,
     is_checkpoint,
+    json_of,
     keep_names,
     made,
+    settle,
     sha256,
     write,
     write_json,
+    write_own,
+    write_together,
 )  # fmt: skip
 from gansrc.runs.progress import Progress
 from gansrc.runs.provenance import provenance
@@ -95,6 +100,8 @@ def train_seeds(
         check_ours(folder)
     try:
         material = Material.load(recipe, data, where)
+        if none := mosaics.why_none(material.dataset.image_shape):
+            logging.getLogger("gansrc").info("%s: %s", recipe.name, none)
         with ExitStack() as locks:
             for folder in out.values():
                 locks.enter_context(made(folder))
@@ -111,6 +118,7 @@ def train_seeds(
 def _train_seeds(
     material: Material, out: Mapping[int, Path], epochs: int, pretrained: Path | None, until: float
 ) -> list[Run]:
+    settle([folder / "run.json" for folder in out.values()])
     previous = {seed: _previous(folder, material, seed) for seed, folder in out.items()}
     below = None if all(previous.values()) else _below(material.recipe, pretrained, material.dataset)
     last_update = epochs * material.per_epoch
@@ -173,7 +181,8 @@ class Training:
         if previous:
             model = previous.model(material.dataset, device)
             record = dataclasses.replace(previous.record, data=Data.of(material.dataset))  # it may have moved
-            drop_checkpoints(out, record.checkpoint.folder)  # a kill may have left some
+            drop_checkpoints(out, record.checkpoint.folder)  # a kill may have left some,
+            drop_images(out, record.image_files(), {})  # and of these, too
             rows = [row for row in previous.rows() if float(row["updates"]) <= record.updates]
             return cls(out, model, record, rows, dict(record.epoch_so_far or {}))
         record = Record(
@@ -225,7 +234,7 @@ class Training:
             if weights == "last":
                 picture = mosaics.grid(recipe.pixels(samples[:100]), material.dataset.image_shape)
                 if picture:
-                    write(self.out / "samples.png", picture)
+                    write_own(self.out / "samples.png", picture)
             if samples.device.type == "mps":  # it has no float64
                 samples, valid = samples.cpu(), valid.cpu()
             values = recipe.validate(samples, valid)
@@ -257,8 +266,8 @@ class Training:
             diverged=None,
         )  # fmt: skip
 
-    def write(self) -> None:
-        """Write history.csv and run.json."""
+    def write(self) -> bytes:
+        """Write history.csv; return the content that run.json is to have."""
         content = csv_of(self.rows) if self.rows else b""
         if content:
             write(self.out / "history.csv", content)
@@ -266,7 +275,7 @@ class Training:
             self.record, seconds=round(self.record.seconds, 1), epoch_so_far=self.sums or None,
             history_sha256=hashlib.sha256(content).hexdigest() if content else "",
         )  # fmt: skip
-        write_json(self.out / "run.json", record.to_json())
+        return json_of(record.to_json())
 
 
 def _device(name: str) -> torch.device:
@@ -373,8 +382,7 @@ def _save(trainings: list[Training], per_epoch: int) -> None:
     before = [t.record for t in trainings]
     for t in trainings:
         t.save_checkpoint(per_epoch)
-    for t in trainings:
-        t.write()
+    write_together({t.out / "run.json": t.write() for t in trainings})
     for t, last in zip(trainings, before, strict=True):
         drop_checkpoints(t.out, t.record.checkpoint.folder, last.checkpoint.folder)
-        drop_files(t.out, last.image_files() - t.record.image_files())
+        drop_images(t.out, t.record.image_files(), last.image_files())
