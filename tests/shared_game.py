@@ -1,7 +1,7 @@
-"""What `tests/test_parallel.py` has torchrun start twice: games played by both processes, beside one alone.
+"""What `tests/test_parallel.py` has torchrun start twice: games that both processes play, beside one alone.
 
-`python shared_game.py FOLDER` writes FOLDER/RANK.json: by game and by kind of number how far the gradients and
-the weights lie apart, as a part of the largest, and how many numbers of the weights differ between processes.
+`python shared_game.py FOLDER` writes FOLDER/RANK.json: by game how far gradients and weights lie apart, as a
+part of the largest, and how many numbers of the state differ between the processes.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def main(folder: Path) -> None:
                     both = Both(common, rank, size)
                     one, other = alone.play(data, UPDATES), both.play(data, UPDATES)
                     state = GAN(common).state()
-                    numbers = torch.cat([t.double().flatten() for part in state.values() for t in part.values()])
+                    parts = [t.double().flatten() for part in state.values() for t in part.values()]
+                    numbers = torch.cat(parts)
                     first = numbers.clone()
                     distributed.broadcast(first, 0)
                     found[f"{recipe.name} {order} {dtype}"] = {
