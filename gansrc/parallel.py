@@ -11,6 +11,7 @@ from datetime import timedelta
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 
 from gansrc.game import Game
 from gansrc.model import Model
@@ -70,6 +71,17 @@ def in_touch() -> Iterator[None]:
         ) from None
 
 
+def _connect(backend: str, timeout: timedelta, card: torch.device | None = None) -> None:
+    """Wait for the other processes, and connect with them."""
+    with in_touch():
+        store, rank, size = next(rendezvous("env://", timeout=timeout))
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = distributed.PrefixStore(attempt, store)  # it still has the addresses of the attempt before
+        distributed.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=timeout, device_id=card
+        )
+
+
 @contextmanager
 def connected(device: str) -> Iterator[None]:
     """Within the block all processes can send each other tensors on their devices; when the first leaves it,
@@ -77,8 +89,7 @@ def connected(device: str) -> Iterator[None]:
     if device.startswith("mps"):
         raise ValueError(f"several processes cannot play a game on {device}: use --device cpu")
     card = torch.device(device) if device.startswith("cuda") else None
-    with in_touch():
-        distributed.init_process_group("nccl" if card else "gloo", timeout=TIMEOUT, device_id=card)
+    _connect("nccl" if card else "gloo", TIMEOUT, card)
     try:
         yield
     except Lost:  # to end in good order would be to wait for it
@@ -108,8 +119,8 @@ def is_first() -> bool:
 
 def meet() -> None:
     """Wait until all processes have come here: torchrun stops the others as soon as one ends in failure."""
+    _connect("gloo", timedelta(days=365))
     with in_touch():
-        distributed.init_process_group("gloo", timeout=timedelta(days=365))
         distributed.barrier()
         distributed.destroy_process_group()
 
