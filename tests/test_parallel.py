@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_runs import VARIED, everything, record_of
@@ -207,23 +209,27 @@ def test_two_processes_train_eight_seeds_as_one_does_also_if_one_of_them_is_kill
     def folders(name: str) -> list[Path]:
         return [tmp_path / f"{name}-seed-{seed}" for seed in range(8)]
 
-    seeds, log = ("gan-wink", "--seeds", "8", "--out"), tmp_path / "log"
-    for epochs, kill in ((1, False), (2, True)):
-        one_process = [sys.executable, "-m", "gansrc.cli", "train", *seeds, tmp_path / "one"]
-        subprocess.run([*map(str, one_process), "--epochs", str(epochs)], env=environment(), check=True)
-        with started(log, *seeds, tmp_path / "two", "--epochs", epochs, restarts=int(kill)) as process:
-            if kill:
-                wait_for(log, "rank 1: ", process)
-                time.sleep(0.4)
-                victim = workers(process)[1]
-                os.kill(victim, signal.SIGKILL)
-            assert process.wait(120) == 0, log.read_text()
-        for one, two in zip(folders("one"), folders("two"), strict=True):
-            assert contents(one) == contents(two)
-            assert record_of(runs.Run(two))["legs"][-1]["together"] == 4
-        said = log.read_text()
-        assert f"two-seed-0, two-seed-2, ...: epoch {int(kill)} of {epochs}" in said
-        assert re.search(r"^rank 1: two-seed-1, two-seed-3, ...: epoch ", said, re.MULTILINE)
+    def train_by_one(epochs: int) -> None:
+        words = ["gan-wink", "--seeds", "8", "--epochs", str(epochs), "--out", str(tmp_path / "one")]
+        train = [sys.executable, "-m", "gansrc.cli", "train", *words]
+        subprocess.run(train, env=environment(), check=True)
+
+    train_by_one(1)
+    for one, two in zip(folders("one"), folders("two"), strict=True):
+        shutil.copytree(one, two)
+    train_by_one(2)
+    words, log = ("gan-wink", "--seeds", 8, "--epochs", 2, "--out", tmp_path / "two"), tmp_path / "log"
+    with started(log, *words, restarts=1) as process:
+        wait_for(log, "rank 1: ", process)
+        time.sleep(0.4)
+        os.kill(workers(process)[1], signal.SIGKILL)
+        assert process.wait(120) == 0, log.read_text()
+    for one, two in zip(folders("one"), folders("two"), strict=True):
+        assert contents(one) == contents(two)
+        assert record_of(runs.Run(two))["legs"][-1]["together"] == 4
+    said = log.read_text()
+    assert "two-seed-0, two-seed-2, ...: epoch 1 of 2" in said
+    assert re.search(r"^rank 1: two-seed-1, two-seed-3, ...: epoch 1 of 2", said, re.MULTILINE)
     legs = [len(record_of(runs.Run(two))["legs"]) for two in folders("two")]
     assert legs == [3, 2] * 4  # the first was told to stop and saved, the second went on from epoch 1
 
@@ -237,9 +243,6 @@ def test_what_one_process_cannot_train_keeps_none_from_the_rest(tmp_path, images
     (tmp_path / "out" / "b-2").mkdir(parents=True)
     (tmp_path / "out" / "b-2" / "thesis.txt").write_text("years of work")
     log = tmp_path / "log"
-    with started(log, *words, "vae-wink:1", f"{words[0]}:9", "--out", tmp_path / "out") as process:
-        assert process.wait(120) == 1
-    assert "two runs would go into" in log.read_text()
     with started(log, *words, "vae-wink:1", "--out", tmp_path / "out") as process:
         assert process.wait(120) == 1
     assert log.read_text().count("b-2 is not empty and holds no run: choose another --out") == 1
@@ -264,5 +267,8 @@ def test_one_game_is_played_by_two_processes_also_if_one_of_them_is_killed(tmp_p
     one, two = (runs.Run(tmp_path / f"out-{number}") for number in (0, 1))
     assert contents(one.folder) == contents(two.folder)
     assert [[leg["processes"] for leg in record_of(run)["legs"]] for run in (one, two)] == [[1, 2], [1, 2]]
-    assert 0 < (everything(one) - everything(runs.Run(record))).abs().max() < 1e-4
+    alone = runs.Run(record)
+    for column in ("value", "d_real", "d_fake"):  # up to rounding, which the game makes more of later on
+        np.testing.assert_allclose(one.history[column][:3], alone.history[column][:3], atol=1e-4)
+    assert not torch.equal(everything(one), everything(alone))
     assert [log.read_text().count("gansrc: another process is lost (") for log in logs] == [0, 1]
