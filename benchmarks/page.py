@@ -30,6 +30,7 @@ def text() -> str:
     ]
     parts += ["## How fast is a product?", *map(products, lines.latest("products"))]
     parts += ["## What does an update cost?", *map(training, lines.latest("training"))]
+    parts += ["## What do several processes gain?", *map(parallel, lines.latest("parallel"))]
     parts += ["## How long does a training take?", records(RUNS)]
     parts += ["## What does a log-likelihood cost?", *map(parzen, lines.latest("parzen"))]
     return "\n\n".join(parts) + "\n"
@@ -73,6 +74,20 @@ def training(line: lines.Line) -> str:
     for name, took in line.get("whole_run_seconds", {}).items():
         parts.append(f"125,000 updates of {name} with the Parzen score: {took:.0f} s.")
     return "\n\n".join(filter(None, parts))
+
+
+def parallel(line: lines.Line) -> str:
+    """A measurement of `parallel.py`."""
+    rows = []
+    for name, row in line["results"].items():
+        faster = ["{:.2f} ({:.2f} to {:.2f})".format(*row[f"{kind}_faster"]) for kind in ("shared", "each")]
+        milliseconds = [f"{row[kind]:,.0f}" for kind in ("alone", "shared", "each")]
+        rows.append([name, f"{row['weights'] / 1e6:.1f}", *milliseconds, *faster])
+    head = (
+        "recipe | million weights: | ms an update, alone: | one game shared: | a game each: |"
+        " shared, times as fast (range): | a game each:"
+    )
+    return f"**{lines.heading(line)}, {line['processes']} processes**\n\n{table(head, rows)}"
 
 
 def parzen(line: lines.Line) -> str:

@@ -155,14 +155,18 @@ def _train(arguments: argparse.Namespace) -> int:
     if sys.stderr.isatty():  # to import torch may take seconds; what comes next writes over the word
         print("starting", end="\r", file=sys.stderr, flush=True)
 
-    from gansrc import runs
+    from gansrc import parallel, runs
     from gansrc.streams import check_seed
 
     if arguments.out == Path() or not str(arguments.out).strip():
         raise ValueError("--out is empty, or the folder one is in: give a new folder, such as my-run")
     check_seed(arguments.seed, "--seed")
     options = {key: getattr(arguments, key) for key in ("epochs", "seed", "seeds", "data", "pretrained")}
-    jobs = runs.plan(arguments.what, arguments.out, **options)
+    place = parallel.Place.here()
+    jobs = runs.dealt(runs.plan(arguments.what, arguments.out, **options), place)
+    device = place.device(arguments.device)
+    if not jobs:
+        print(f"rank {place.rank}: there are more processes than runs, none is left", file=sys.stderr)
     code, timed = 0, list[float]()
     for number, job in enumerate(jobs):
         left = end - time.monotonic()
@@ -173,7 +177,7 @@ def _train(arguments: argparse.Namespace) -> int:
             continue
         try:
             with _told():
-                trained = job.train(arguments.device, end - min(scoring, left / 2))
+                trained = job.train(device, end - min(scoring, left / 2))
             for run in trained:
                 print(f"{run.folder}: {run.record.epochs} epochs, {run.record.seconds:.0f} s", flush=True)
                 if arguments.evaluate and run.record.evaluation is None:
@@ -184,10 +188,12 @@ def _train(arguments: argparse.Namespace) -> int:
                 if arguments.evaluate and record.evaluation:
                     _print_scores(record.evaluation, record.data)
         except (ValueError, OSError) as error:
-            if len(jobs) == 1:
+            if len(jobs) == 1 and (place.size == 1 or job.shared):
                 raise
             _complain(error)
             code = 2
+    if place.size > 1 and not any(job.shared for job in jobs):
+        parallel.meet()
     return code
 
 

@@ -117,6 +117,8 @@ class Game:
 
     batch_axis = 0
     """The axis of a minibatch's examples."""
+    replays = True
+    """Whether a CUDA device may replay an update as a graph."""
 
     def __init__(
         self,
@@ -166,7 +168,7 @@ class Game:
         self.generator.train()
         self.discriminator.train()
         indices = self.batch_indices(len(data), data.device)
-        replayable = data.is_cuda and not self.optimizers
+        replayable = self.replays and data.is_cuda and not self.optimizers
         if replayable and (self.graphed is None or self.graphed.data is not data):
             self.graphed = GraphedUpdate(data, self.streams())
         total = torch.zeros(4, dtype=summing(data.device), device=data.device)

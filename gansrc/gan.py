@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, Uniform
 
-from gansrc import networks, parzen
+from gansrc import networks, parallel, parzen
 from gansrc.datasets import Dataset, contrast_normalised
 from gansrc.game import Game, Rules, sample
 from gansrc.model import Fitting, Model, Recipe, Sampler, State, load_slots, slots
@@ -204,7 +204,9 @@ class GANRecipe(GameRecipe):
         return (samples.min().item(), samples.max().item()) if self.contrast else (0.0, 1.0)
 
     def fitting(self, models: Sequence[Model]) -> Fitting:
-        """One game, or many as one computation."""
+        """One game, by one process or all that are connected, or many as one computation."""
+        if len(models) == 1 and parallel.processes() > 1:
+            return parallel.Joined(models[0], cast(GAN, models[0]).game)
         if len(models) == 1:
             return super().fitting(models)
         return Games([cast(GAN, model).game for model in models]).play

@@ -31,12 +31,13 @@ class Dropout(nn.Module):
     """Dropout: in training a value is kept with probability `keep` and divided by it, else it becomes 0.
 
     Masks come from torch's default generator, or, for inputs (S, ...), slice by slice from S generators of
-    their own, `rngs`.
+    their own, `rngs`. share: (i, s) where the rows of x are those of number i modulo s, of s times as many:
+    the masks of all are drawn.
     """
 
     def __init__(self, keep: float) -> None:
         super().__init__()
-        self.keep, self.rngs = keep, list[torch.Generator]()
+        self.keep, self.rngs, self.share = keep, list[torch.Generator](), (0, 1)
 
     def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """x with some of its values dropped; outside of training, x."""
@@ -47,6 +48,9 @@ class Dropout(nn.Module):
             chance = torch.stack(
                 [torch.rand(shape, generator=rng, device=x.device, dtype=dtype) for rng in self.rngs]
             )
+        elif self.share != (0, 1):
+            i, s = self.share
+            chance = torch.rand_like(torch.cat([x] * s))[i::s]  # laid out in memory as all rows would be
         else:
             chance = torch.rand_like(x)
         return x * chance.lt_(self.keep).div_(self.keep)  # in place: half the time of a mask of bools

@@ -205,7 +205,7 @@ def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, sm
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(Game, "reports", full)
-    monkeypatch.setattr(training, "_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(training, "usable_device", lambda name: torch.device("cpu"))
     command = ["train", "small", "--out", str(tmp_path / "run"), "--data", images, "--device", "cuda"]
     code, said = run_cli(capsys, *command)
     assert (

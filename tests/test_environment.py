@@ -99,6 +99,12 @@ def test_yaml_files_parse(pattern: str) -> None:
     assert all(yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
 
 
+def test_the_lowest_torch_that_is_tried_is_the_lowest_that_is_allowed() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    (tried,) = re.findall(r" torch==(\d+\.\d+)\.\d+ ", workflow)
+    assert f"torch>={tried}" in PROJECT["dependencies"]
+
+
 def test_pre_commit_runs_the_pinned_tools() -> None:
     (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     tools = [tool for hook in repo["hooks"] for tool in hook.get("additional_dependencies", [])]

@@ -20,7 +20,7 @@ LAYERS = (
     {"claims", "figures", "plane", "arcs"},
     {"datasets"},
     {"game", "film", "model"},
-    {"seeds"} | MODEL_PARTS,
+    {"seeds", "parallel"} | MODEL_PARTS,
     {"gan", "modes"} | {f"models.{path.stem}" for path in HOME.glob("models/[!_]*.py")} - MODEL_PARTS,
     {"recipes", "runs.provenance", "runs.files", "runs.progress"},
     {f"extensions.{path.stem}" for path in HOME.glob("extensions/[!_]*.py")},

@@ -406,9 +406,9 @@ def test_a_leg_says_by_what_code_when_and_on_what_it_was_trained(tmp_path, monke
 def test_only_devices_that_are_there_are_taken(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert training._device("cuda:1") == torch.device("cuda:1")
+    assert training.usable_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(ValueError, match="device 'cuda:2' is not available here: use --device cpu"):
-        training._device("cuda:2")
+        training.usable_device("cuda:2")
 
 
 def test_ctrl_c_stops_also_where_a_seed_has_just_met_the_others(tmp_path, images, monkeypatch):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from gansrc import catalogue
+import torch
+
+from gansrc import catalogue, parallel
 from gansrc.model import Recipe
 from gansrc.runs.run import Run
-from gansrc.runs.training import train_seeds
+from gansrc.runs.signals import Stopped, stop_requested
+from gansrc.runs.training import Material, train_seeds, usable_device
 from gansrc.streams import check_seed
 
 
@@ -20,7 +25,8 @@ class Job:
     """A recipe to be trained to a length, and the folder of each seed; all seeds are trained at once.
 
     data: a data set other than the recipe's. pretrained: the run to start from, where the recipe asks for
-    one. recorded: the runs that are trained again.
+    one. recorded: the runs that are trained again. shared: all processes train it, each a part of every
+    minibatch; the first has the folder.
     """
 
     recipe: Recipe
@@ -29,15 +35,35 @@ class Job:
     data: str | None = None
     pretrained: Path | None = None
     recorded: tuple[Run, ...] = ()
+    shared: bool = False
 
     def train(self, device: str, until: float = math.inf) -> list[Run]:
         """Train, or go on where the folders' runs have come to, as `train_seeds` does."""
         for run in self.recorded:
             run.dataset(self.data)  # is it here, and the same?
+        if not self.shared:
+            return self._train(device, until)
+        usable_device(device)
+        with parallel.connected(device):
+            if parallel.is_first():
+                return self._train(device, until)
+            with stop_requested() as stop:  # it is the first that stops
+                self._follow(device)
+            if stop():
+                raise Stopped(stop())
+        return []
+
+    def _train(self, device: str, until: float) -> list[Run]:
         return train_seeds(
             self.recipe, self.folders, epochs=self.epochs, device=device, data=self.data,
             pretrained=self.pretrained, until=until,
         )  # fmt: skip
+
+    def _follow(self, device: str) -> None:
+        """Train with the first process."""
+        material, (seed,) = Material.load(self.recipe, self.data, torch.device(device)), self.folders
+        model = self.recipe.start(material.prepared, seed, device)
+        cast(parallel.Joined, self.recipe.fitting([model])).follow(material.train)
 
 
 def plan(
@@ -91,6 +117,24 @@ def plan(
             job = dataclasses.replace(job, folders=folders, recorded=recorded)
         jobs[at : at + 1] = [job]
     return jobs
+
+
+def dealt(jobs: Sequence[Job], place: parallel.Place) -> list[Job]:
+    """Of a command's jobs those of one process: each run is dealt to one, in turn.
+
+    A run that starts from another one of them goes where that went. Where there is but one run, and its
+    recipe's games can be shared, all processes train it.
+    """
+    if place.size > 1 and sum(len(job.folders) for job in jobs) == 1 and jobs[0].recipe.together:
+        return [dataclasses.replace(jobs[0], shared=True)]
+    turns, whose, own = itertools.count(), dict[Path | None, int](), list[Job]()
+    for job in jobs:
+        for folder in job.folders.values():
+            whose[folder] = whose[job.pretrained] if job.pretrained in whose else next(turns) % place.size
+        folders = {seed: folder for seed, folder in job.folders.items() if whose[folder] == place.rank}
+        recorded = tuple(run for run in job.recorded if run.record.seed in folders)
+        own += [dataclasses.replace(job, folders=folders, recorded=recorded)] if folders else []
+    return own
 
 
 def _name(word: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from gansrc.parallel import Place
+
 LINE_EVERY = 60.0
 """Seconds between two lines in a log."""
 ROW_AFTER = 10.0
@@ -21,6 +23,7 @@ ROW_AFTER = 10.0
 class Progress:
     """A training's way from its `updates` to `target`: a bar with the time left or, where stderr is no
     terminal, messages to the logger "gansrc": at the start, when validation images were scored, each minute.
+    Of several processes the first has the terminal; the messages of the others begin with their rank.
 
     now, until: when it begins, and when it is to stop at the latest, by `time.monotonic`.
     """
@@ -33,9 +36,12 @@ class Progress:
         if math.isfinite(until):
             end = datetime.now() + timedelta(seconds=until - now)
             self.name += f", until {end:%H:%M:%S}"
+        rank = Place.here().rank
+        self.name = f"rank {rank}: {self.name}" if rank else self.name
         self.bar = tqdm(
-            total=target, initial=updates, desc=self.name, unit="update", smoothing=0.05, disable=None
-        )
+            total=target, initial=updates, desc=self.name, unit="update", smoothing=0.05,
+            disable=True if rank else None,
+        )  # fmt: skip
 
     def __enter__(self) -> Progress:
         self._line(self.begun)

@@ -51,10 +51,12 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Leg(Provenance):
-    """A stretch of a training: the update it began at, how many seeds were trained at once, and where."""
+    """A stretch of a training: the update it began at, how many seeds were trained at once, how many
+    processes shared each minibatch, and where."""
 
     from_update: int
     together: int = 1
+    processes: int = 1
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from gansrc import datasets, mosaics, parzen
+from gansrc import datasets, mosaics, parallel, parzen
 from gansrc.datasets import Dataset
 from gansrc.devices import is_out_of_memory, tensor_float_32
 from gansrc.model import Model, Recipe
@@ -94,7 +94,7 @@ def train_seeds(
         raise ValueError(f"{recipe.name} trains one seed at a time, got {len(out)}: leave --seeds out")
     if epochs > recipe.longest():
         raise ValueError(f"epochs must be at most {recipe.longest()}, where {recipe.name} ends, got {epochs}")
-    where = _device(device)
+    where = usable_device(device)
     for seed, folder in out.items():
         check_seed(seed, "seed")
         check_ours(folder)
@@ -278,7 +278,7 @@ class Training:
         return json_of(record.to_json())
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
     """A device that is there, or ValueError."""
     try:
         device = torch.device(name)
@@ -341,7 +341,9 @@ def _train_until(
     first, per_row, at_once = trainings[0].model, material.per_row, 1
     fit = material.recipe.fitting([t.model for t in trainings])
     where = vars(provenance(first.device))
-    leg = Leg(**where, from_update=first.updates, together=len(trainings))
+    leg = Leg(
+        **where, from_update=first.updates, together=len(trainings), processes=parallel.processes()
+    )  # fmt: skip
     for t in trainings:
         t.record = dataclasses.replace(t.record, legs=(*t.record.legs, leg))
     names = ", ".join(t.out.name for t in trainings[:2]) + (", ..." if len(trainings) > 2 else "")
