@@ -31,7 +31,9 @@ MENDED = {
 """What is replaced by what."""
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 SUMMARY = re.compile(r"<summary.*?</summary>", re.DOTALL)
-PICTURE = re.compile(r'<img (?P<before>[^>]*?)src="(?P<src>[^"]*/_images/(?P<name>[^"/]+))"(?P<after>[^>]*?) ?/?>')
+PICTURE = re.compile(
+    r'<img (?P<before>[^>]*?)src="(?P<src>[^"]*/_images/(?P<name>[^"/]+))"(?P<after>[^>]*?) ?/?>'
+)
 LETTERS = re.compile(r'scale\((0\.\d+) -0\.\d+\)|font-size="(\d+)"')
 """How Matplotlib scales glyphs that are a hundred units high, or the size of letters that the browser draws."""
 LEAST = 9
@@ -102,7 +104,9 @@ def forward(app: Sphinx, error: Exception | None) -> None:
     config = app.config
     values = {"title": escape(config.html_title or config.project), "language": config.language}
     first, icon = f"{config.root_doc}.html", Path(cast(str, config.html_favicon)).name
-    Path(app.outdir, "index.html").write_text(FORWARD.format(first=first, icon=icon, **values), encoding="utf-8")
+    Path(app.outdir, "index.html").write_text(
+        FORWARD.format(first=first, icon=icon, **values), encoding="utf-8"
+    )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -19,7 +19,11 @@ from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
 
-SAME = [(r"\\dots(?![a-z])", r"\\ldots"), (r"\\middle(?![a-z])", ""), (r"(\\[td]?frac)(\d)(\d)", r"\1{\2}{\3}")]
+SAME = [
+    (r"\\dots(?![a-z])", r"\\ldots"),
+    (r"\\middle(?![a-z])", ""),
+    (r"(\\[td]?frac)(\d)(\d)", r"\1{\2}{\3}"),
+]
 """TeX that docutils does not know, and what says the same."""
 
 

@@ -37,7 +37,11 @@ def find_address(app: Sphinx, config: Config) -> None:
 def describe(doctree: nodes.document | None) -> str:
     """The first sentences of a page's own text, in one line, as many as have room; the first in any case."""
     paragraphs = doctree.findall(nodes.paragraph) if doctree else ()
-    texts = (p.astext() for p in paragraphs if isinstance(p.parent, nodes.section) and not list(p.findall(nodes.math)))
+    texts = (
+        p.astext()
+        for p in paragraphs
+        if isinstance(p.parent, nodes.section) and not list(p.findall(nodes.math))
+    )
     sentences = re.split(r"(?<=[.!?:]) ", " ".join(next(texts, "").split()))
     shown = sentences[0]
     for sentence in sentences[1:]:
@@ -65,7 +69,11 @@ def add_head(
     }
     address = config.html_baseurl
     if address:
-        card |= {"og:url": f"{address}{pagename}.html", "og:image": f"{address}{CARD}", "og:image:alt": CARD_SAYS}
+        card |= {
+            "og:url": f"{address}{pagename}.html",
+            "og:image": f"{address}{CARD}",
+            "og:image:alt": CARD_SAYS,
+        }
     tags = [f'<meta property="{name}" content="{escape(text)}">' for name, text in card.items()]
     tags.append(f'<meta name="description" content="{escape(description)}">')
     if address:
@@ -77,7 +85,11 @@ def add_head(
 
 def lost(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The page for an address that is none."""
-    yield "404", {"title": "No such page", "body": LOST.format(first=f"{app.config.root_doc}.html")}, "page.html"
+    yield (
+        "404",
+        {"title": "No such page", "body": LOST.format(first=f"{app.config.root_doc}.html")},
+        "page.html",
+    )
 
 
 def list_pages(app: Sphinx, error: Exception | None) -> None:
@@ -89,7 +101,9 @@ def list_pages(app: Sphinx, error: Exception | None) -> None:
     space = "http://www.sitemaps.org/schemas/sitemap/0.9"
     sitemap = f'<?xml version="1.0" encoding="utf-8"?>\n<urlset xmlns="{space}">\n{places}</urlset>\n'
     Path(app.outdir, "sitemap.xml").write_text(sitemap, encoding="utf-8")
-    Path(app.outdir, "robots.txt").write_text(f"User-agent: *\nSitemap: {address}sitemap.xml\n", encoding="utf-8")
+    Path(app.outdir, "robots.txt").write_text(
+        f"User-agent: *\nSitemap: {address}sitemap.xml\n", encoding="utf-8"
+    )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -55,7 +55,9 @@ def chapter(page: str, pages: list[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, path)).removesuffix(".html") if path else page
         if re.match(r"[a-z]+:", path):
             return match[0]
-        return f'href="#{name(target, anchor)}"' if target in pages else ""  # beside the book there are sources, say
+        return (
+            f'href="#{name(target, anchor)}"' if target in pages else ""
+        )  # beside the book there are sources, say
 
     def picture(match: re.Match[str]) -> str:
         return match[0] if match[1].startswith("data:") else f'src="../html/{folder}/{match[1]}"'
