@@ -1,4 +1,4 @@
-"""Under each figure that a cell draws, a link to that cell, in the repository as it was when the book was built.
+"""Under each figure that a cell draws, a link to that cell, as it was when the book was built.
 
 There is none while `repository: url` in `_config.yml` is empty, or outside of a Git checkout.
 """
