@@ -1,6 +1,6 @@
 """Formulas as MathML, which browsers draw by themselves.
 
-There is no script to load, to wait for, or to stop at with the tab key; formulas are there without scripts and on paper.
+There is no script to load, to wait for, or to stop at with the tab key; formulas are there without scripts too.
 Docutils translates; what it cannot read is a warning that names the formula.
 """
 

@@ -1,8 +1,8 @@
-"""What other programs are told of a page: a description, a card for where it is linked, the way back from a wrong link.
+"""What other programs are told of a page: a description, a card for where it is linked, a way back from wrong links.
 
-Descriptions are the first sentences of the pages. The address of the site follows from `repository: url` in `_config.yml`
-(GitHub serves the pages of owner/name at owner.github.io/name), or is `html: baseurl`; without one there is no picture on
-the card, and no list of pages for search engines.
+Descriptions are the first sentences of the pages. The address of the site follows from `repository: url` in
+`_config.yml` (GitHub serves the pages of owner/name at owner.github.io/name), or is `html: baseurl`; without one
+there is no picture on the card, and no list of pages for search engines.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-CARD = "_static/card.png"
+CARD = "_static/readme.png"
 CARD_SAYS = "Figure 1 of the paper, measured: the generator's density moves onto the data's"
 LONGEST = 200
 """Characters of a description."""
 LOST = """<h1>There is no such page</h1>
-<p>It may have moved. <a href="{first}">Start at the first page</a>, or <a href="search.html">search the book</a>.</p>
+<p>It may have moved. <a href="{first}">Start at the first page</a>,
+or <a href="search.html">search the book</a>.</p>
 """
 
 
@@ -59,8 +60,6 @@ def add_head(
     book = config.html_title or config.project
     title = re.sub(r"<[^>]*>", "", context.get("title", book))
     description = describe(doctree) or f"{title}: a page of the book {book}."
-    if first:
-        context["docstitle"] = ""  # its title is the book's: once is enough
     card = {
         "og:type": "website" if first else "article",
         "og:title": title,

@@ -84,8 +84,8 @@ def assemble() -> Path:
     whole = PDF.with_suffix(".html")
     whole.write_text(
         f'<!DOCTYPE html><html lang="en" data-theme="light"><head>{head}</head><body>'
-        f'<main class="bd-main"><div class="bd-content"><div class="bd-article-container">{body}</div></div></main>'
-        "</body></html>",
+        '<main class="bd-main"><div class="bd-content"><div class="bd-article-container">'
+        f"{body}</div></div></main></body></html>",
         encoding="utf-8",
     )
     return whole
@@ -101,7 +101,8 @@ def print_book() -> None:
         tab.set_default_timeout(600_000)
         tab.goto(assemble().as_uri(), wait_until="load")
         tab.pdf(
-            path=PDF, format="A4", outline=True, tagged=True, prefer_css_page_size=True, print_background=True,
+            path=PDF, format="A4", outline=True, tagged=True, prefer_css_page_size=True,
+            print_background=True,
             display_header_footer=True, header_template="<span></span>", footer_template=FOOT,
         )  # fmt: skip
         browser.close()
