@@ -1,10 +1,10 @@
 """What the theme and its parts leave on a written page, put in order.
 
 - FontAwesome's script, 1.5 MB before the first word, goes: the theme's style sheet draws the same icons.
-- HTML that is not valid, or that a screen reader stumbles over, is mended: repeated ids, paragraphs within a
-  summary, a second main heading, names that say nothing or something else than what is seen.
-- Pictures have their size, so that nothing moves when they come, and come when they are near. One with letters
-  in it also says how narrow it can be drawn (`--least`) before the smallest are below nine pixels.
+- HTML that is not valid, or that a screen reader stumbles over, is mended: repeated ids, paragraphs in
+  a summary, a second main heading, names that say nothing or something else than what is seen.
+- Pictures have their size, so that nothing moves when they come, and come when they are near. One with
+  letters in it also says how narrow it can be drawn (`--least`) before the smallest are below nine pixels.
 - The first page of all, which only forwards to the book's, is a page too.
 """
 
@@ -26,7 +26,7 @@ MENDED = {
     r' id="(?:exercise|solution|proof)-content"': "",
     r'<summary aria-label="Toggle hidden content">': "<summary>",
     r'(<a [^>]*>)([^<]*)(</a><details[^>]*><summary)>': r'\1\2\3 aria-label="Pages of \2">',
-    r'(<div id="pst-primary-sidebar") class': r'\1 role="complementary" aria-label="Contents of the book" class',
+    r'(<div id="pst-primary-sidebar") class': r'\1 role="complementary" aria-label="Contents" class',
     r"<title>([^<]*) &#8212; \1</title>": r"<title>\1</title>",
     r' role="doc-biblioentry"': ' role="listitem"',
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Formulas as MathML, which browsers draw by themselves.
 
-There is no script to load, to wait for, or to stop at with the tab key; formulas are there without scripts too.
-Docutils translates; what it cannot read is a warning that names the formula.
+There is no script to load, to wait for, or to stop at with the tab key. Docutils translates; what it cannot read
+is a warning that names the formula.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ SAME = [
 ]
 """TeX that docutils does not know, and what says the same."""
 
+FUNCTION = re.compile(r"<mi>([A-Za-z]{2,})</mi>(?=(<mo[^>]*>\(|<mrow><mo)?)")
+SPACED = '<mo lspace="0.1667em" rspace="{1}">{0}</mo>'
+"""The name of a function stands apart from what surrounds it, but for its bracket."""
+
 
 def mathml(tex: str, block: bool) -> str:
     """The formula `tex` as a <math> element, on a line of its own if `block`."""
     for unknown, known in SAME:
         tex = re.sub(unknown, known, tex)
-    return re.sub(r">\s+<", "><", tex2mathml(tex, as_block=block))
+    found = re.sub(r">\s+<", "><", tex2mathml(tex, as_block=block))
+    return FUNCTION.sub(lambda m: SPACED.format(m[1], "0" if m[2] else "0.1667em"), found)
 
 
 def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
