@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test quick lint serve references clean
+.PHONY: help setup book pdf test quick lint serve references clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -19,6 +19,9 @@ book: $(READY) ## Run every chapter whose code, data or records changed, and wri
 	@$(BIN)/gansrc data
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	@echo "Open $(CURDIR)/_build/html/index.html"
+
+pdf: book ## Print the book, with Chromium, to one file in _build/pdf
+	$(BIN)/python book/_ext/whole_book.py
 
 test: $(READY) ## Run the unit tests and every cell of every chapter
 	@$(BIN)/gansrc data  # once, before two processes want to download it

@@ -1,12 +1,15 @@
 // A formula within a line cannot break. Where it is wider than its paragraph (on a phone, say), it gets the class
 // that lets it scroll; the others keep their place on the line.
-window.addEventListener("load", async () => {
-  await window.MathJax?.startup?.promise;
+window.addEventListener("load", () => {
   const article = document.querySelector("article");
-  const mark = () => article.querySelectorAll("span.math > mjx-container").forEach(formula => {
-    formula.classList.remove("wide");
-    const room = formula.parentElement.parentElement.clientWidth;
-    formula.classList.toggle("wide", room > 0 && formula.offsetWidth > room);
-  });
+  const mark = () => {
+    const formulas = [...article.querySelectorAll("span.math")];
+    formulas.forEach(formula => formula.classList.remove("wide"));
+    const wide = formulas.filter(formula => {
+      const room = formula.parentElement.clientWidth;
+      return room > 0 && formula.firstElementChild.getBoundingClientRect().width > room;
+    });
+    wide.forEach(formula => formula.classList.add("wide"));
+  };
   if (article) new ResizeObserver(mark).observe(article); // calls once now, and when a box is opened
 });

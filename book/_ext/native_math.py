@@ -1,0 +1,70 @@
+"""Formulas as MathML, which browsers draw by themselves.
+
+There is no script to load, to wait for, or to stop at with the tab key. Docutils translates; what it cannot read
+is a warning that names the formula.
+"""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.locale import _
+from sphinx.util import logging
+from sphinx.util.math import get_node_equation_number
+from sphinx.writers.html5 import HTML5Translator
+
+logger = logging.getLogger(__name__)
+
+SAME = [
+    (r"\\dots(?![a-z])", r"\\ldots"),
+    (r"\\middle(?![a-z])", ""),
+    (r"(\\[td]?frac)(\d)(\d)", r"\1{\2}{\3}"),
+]
+"""TeX that docutils does not know, and what says the same."""
+
+FUNCTION = re.compile(r"<mi>([A-Za-z]{2,})</mi>(?=(<mo[^>]*>\(|<mrow><mo)?)")
+SPACED = '<mo lspace="0.1667em" rspace="{1}">{0}</mo>'
+"""The name of a function stands apart from what surrounds it, but for its bracket."""
+
+
+def mathml(tex: str, block: bool) -> str:
+    """The formula `tex` as a <math> element, on a line of its own if `block`."""
+    for unknown, known in SAME:
+        tex = re.sub(unknown, known, tex)
+    found = re.sub(r">\s+<", "><", tex2mathml(tex, as_block=block))
+    return FUNCTION.sub(lambda m: SPACED.format(m[1], "0" if m[2] else "0.1667em"), found)
+
+
+def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
+    """A formula within a line."""
+    self.body.append(f'<span class="math">{_translated(node, block=False)}</span>')
+    raise nodes.SkipNode
+
+
+def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
+    """A formula on a line of its own, with its number if it has one."""
+    self.body.append(self.starttag(node, "div", CLASS="math"))
+    if node["number"]:
+        self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')
+        self.add_permalink_ref(node, _("Link to this equation"))
+        self.body.append("</span>")
+    self.body.append(f"{_translated(node, block=True)}</div>\n")
+    raise nodes.SkipNode
+
+
+def _translated(node: nodes.math | nodes.math_block, block: bool) -> str:
+    try:
+        return mathml(node.astext(), block)
+    except MathError as error:
+        logger.warning("formula %r: %s", node.astext(), error, location=node)
+        return ""
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Offer the renderer; `html_math_renderer` chooses it."""
+    app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
