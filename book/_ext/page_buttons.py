@@ -1,7 +1,9 @@
 """The buttons above a chapter: download it as a notebook, or open it in Colab or Binder.
 
 The latter two need an address, `repository: url` in `_config.yml`, and are left out while that is empty. The
-notebooks that they open are generated, and lie in a branch of their own.
+notebooks that they open are generated, and lie in a branch of their own. In MyST:
+
+    {repository}`its repository`    linked to the address, if there is one
 """
 
 from __future__ import annotations
@@ -13,8 +15,19 @@ import jupytext
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util.docutils import SphinxRole
 
 NOTEBOOK_BRANCH = "notebooks"
+
+
+class Repository(SphinxRole):
+    """Words that lead to the repository, if there is an address."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """A link, or the words alone."""
+        url = self.config.html_theme_options.get("repository_url")
+        words = nodes.Text(self.text)
+        return [nodes.reference("", "", words, refuri=url) if url else words], []
 
 
 def switch_on(app: Sphinx, config: Config) -> None:
@@ -61,7 +74,8 @@ def _is_notebook(app: Sphinx, pagename: str) -> bool:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Add the buttons before and after the theme's own."""
+    """Add the role, and the buttons before and after the theme's own."""
+    app.add_role("repository", Repository())
     app.connect("config-inited", switch_on)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme's buttons, at 501
     app.connect("html-page-context", offer_launch, priority=600)  # after them
