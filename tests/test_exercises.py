@@ -165,7 +165,7 @@ def turns_watched() -> float:
         damage = np.array([[{0: 1 - move, 1: move / 2, 4: move / 2}.get((i - j) % 5, 0) for j in range(5)]
                            for i in range(5)])  # fmt: skip
         state, away = np.array([0, 0, 1.0, 0, 0]), []
-        for _ in range(2000 if move < 0.1 else 40):
+        for _ in range(800 if move < 0.1 else 25):
             damaged = state @ damage
             state = (damage * data[:, None]) @ (damaged / (data @ damage))
             away.append(np.abs(state - data).sum())
