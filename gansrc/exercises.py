@@ -18,6 +18,7 @@ from torch import Tensor
 
 P = torch.tensor([0.05, 0.3, 0.9, 0.4], dtype=torch.float64)
 Q = torch.tensor([0.6, 0.3, 0.02, 0.5], dtype=torch.float64)
+SHIFTS = torch.tensor([0.5, 1.0, 2.5, 4.0], dtype=torch.float64)
 SIZES = torch.tensor([3, 7, 12, 20], dtype=torch.float64)
 PARTS = torch.tensor([0.02, 0.1, 0.25, 0.6], dtype=torch.float64)
 WIDTHS = torch.tensor([0.1, 0.18, 0.3, 1.2], dtype=torch.float64)
@@ -75,8 +76,15 @@ def _ink(x: Float64[Tensor, "..."], u: float, width: float, ink: float) -> Float
 
 EXERCISES: dict[str, Exercise] = {
     # 1 Introduction
+    "ex-best-accuracy": Exercise(lambda m: (1 + torch.erf(m / math.sqrt(8))) / 2, (SHIFTS,)),
     # 2 Related work
     # 3 Adversarial nets
+    "ex-constant-d": Exercise(lambda c: (c * (1 - c)).log(), (P,)),
+    "ex-steepness": Exercise(lambda theta, s: theta / s**2, (SHIFTS, 1.5)),
+    "ex-fold": Exercise(lambda x: x.rsqrt() / 2, (P,)),
+    "ex-passes": Exercise(lambda k: 2 * k + 1, (torch.tensor([1.0, 2.0, 7.0]),)),
+    "ex-energy": Exercise(lambda theta: 2 * theta.abs(), (SHIFTS - 2,)),
+    "ex-least-squares": Exercise(lambda d: 2 * d * (1 - d) ** 2, (P,)),
     # 4 Theory
     "ex-share": Exercise(lambda p, q, share: share * p / (share * p + (1 - share) * q), (P, Q, 0.8)),
     # 5 Experiments

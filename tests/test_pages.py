@@ -15,7 +15,7 @@ NUMBER = re.compile(r"\[(?:section )?(\d(?:\.\d)*)\]\(([^)#]+\.md)[^)]*\)")
 
 def parts_lacking(text: str) -> list[str]:
     """Of what every chapter has, in order: what is not there, or not in its place."""
-    marks = (":class: overview", "\n*Before this*: ", "```{code-cell}", ":class: takeaway")
+    marks = (":class: overview", "\nBefore this: ", "```{code-cell}", ":class: takeaway")
     at = [text.find(mark) for mark in marks]
     return [mark for mark, here, before in zip(marks, at, [0, *at], strict=False) if here <= before]
 
@@ -55,9 +55,9 @@ def test_what_is_wrong_on_a_page_is_seen(tmp_path: Path) -> None:
     (tmp_path / "one.md").write_text("---\nkernel: x\n---\n\n# 5.1 One\n", encoding="utf-8")
     assert wrong_numbers("[5.1](one.md) [section 5](one.md#a) [more](one.md)", tmp_path) == []
     assert wrong_numbers("[5.2](one.md)", tmp_path) == ["[5.2](one.md): 5.1 One"]
-    good = "x :class: overview\n\n*Before this*: a\n```{code-cell}\n:class: takeaway"
+    good = "x :class: overview\nBefore this: a\n```{code-cell}\n:class: takeaway"
     assert parts_lacking(good) == []
-    assert parts_lacking(good.replace("*Before", "Before")) == ["\n*Before this*: "]
+    assert parts_lacking(good.replace("Before", "After")) == ["\nBefore this: "]
     entry = "\n    A kind.\n    [가]{.language-ko} · [甲]{.language-zh}"
     assert without_translations(f":::{{glossary}}\na{entry}\n\nb{entry}\n:::\n") == []
     assert without_translations(f":::{{glossary}}\na\n    A kind.\n\nb{entry}\n:::\n") == ["a"]
