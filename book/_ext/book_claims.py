@@ -131,9 +131,7 @@ class Fill(SphinxPostTransform):
         """One figure."""
         name, _, form = key.partition(":")
         claim, _, figure = name.partition(".")
-        if "left_out" in (figures := self.env.figures[claim]):
-            return [nodes.emphasis("", LEFT_OUT)]
-        return [nodes.Text(powers(format(figures[figure], form)))]
+        return [nodes.Text(powers(format(self.env.figures[claim][figure], form)))]
 
     def link(self, page: str, anchor: str, content: nodes.Node) -> nodes.reference:
         """A link from the page that is being written."""
