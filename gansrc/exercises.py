@@ -87,6 +87,11 @@ EXERCISES: dict[str, Exercise] = {
     "ex-least-squares": Exercise(lambda d: 2 * d * (1 - d) ** 2, (P,)),
     # 4 Theory
     "ex-share": Exercise(lambda p, q, share: share * p / (share * p + (1 - share) * q), (P, Q, 0.8)),
+    "ex-logit": Exercise(lambda p, q: (p / q).log(), (P, Q)),
+    "ex-uniform": Exercise(lambda s: (s - 1) * math.log(4), (P,)),
+    "ex-circles": Exercise(lambda h: (1 + h * h).sqrt(), (SHIFTS,)),
+    "ex-lag": Exercise(lambda eta: 1 - eta / 2, (SHIFTS,)),
+    "ex-strips": Exercise(lambda theta, w: (theta / w).clamp(max=1) * math.log(2), (SHIFTS, 2.0)),
     # 5 Experiments
     "ex-mnist-range": Exercise(lambda pixels: -pixels * math.log(2), (SIZES,)),
     "ex-parzen-normaliser": Exercise(lambda sigma, d: d / 2 * sigma.log(), (WIDTHS, 100)),

@@ -554,15 +554,6 @@ def test_a_verdict_with_a_restriction_says_which(extension: Callable[[str], Modu
     assert words == "agrees, with a restriction It holds. On the support."
 
 
-def test_a_figure_that_a_chapter_left_out_is_said_to_be(extension: Callable[[str], ModuleType]) -> None:
-    page = extension("book_claims")
-    fill = SimpleNamespace(
-        env=SimpleNamespace(figures={"P1": {"left_out": "no MNIST"}, "T3": {"error": 0.25}})
-    )
-    written = [page.Fill.result(fill, key)[0].astext() for key in ("P1.error:.1f", "T3.error:.0%")]
-    assert written == [page.LEFT_OUT, "25%"]
-
-
 def test_figures_are_gathered_from_the_pages_that_there_are(
     extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
