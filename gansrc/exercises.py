@@ -19,6 +19,14 @@ from torch import Tensor
 P = torch.tensor([0.05, 0.3, 0.9, 0.4], dtype=torch.float64)
 Q = torch.tensor([0.6, 0.3, 0.02, 0.5], dtype=torch.float64)
 SHIFTS = torch.tensor([0.5, 1.0, 2.5, 4.0], dtype=torch.float64)
+SIZES = torch.tensor([3, 7, 12, 20], dtype=torch.float64)
+PARTS = torch.tensor([0.02, 0.1, 0.25, 0.6], dtype=torch.float64)
+WIDTHS = torch.tensor([0.1, 0.18, 0.3, 1.2], dtype=torch.float64)
+NUMBERS = torch.tensor([-1.2, 0.4, 0.9, 2.0], dtype=torch.float64)
+STATES = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 0], [0, 1, 1]], dtype=torch.float64)
+WEIGHTS = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.3, -0.7]], dtype=torch.float64)
+VISIBLE = torch.tensor([0.2, -0.4, 0.1], dtype=torch.float64)
+HIDDEN = torch.tensor([0.3, -0.6], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,23 @@ class Finding:
         return self.words
 
 
+def _slower_walk() -> float:
+    """How many times as many turns the five states take with damage .02 as with .5, to forget their start."""
+    data = torch.tensor([0.4, 0.3, 0.05, 0.05, 0.2], dtype=torch.float64)
+    ring, turns = torch.eye(5, dtype=torch.float64), []
+    for move in (0.02, 0.5):
+        damage = (1 - move) * ring + move / 2 * (ring.roll(1, 1) + ring.roll(-1, 1))
+        repair = data[:, None] * damage  # Bayes' rule; its columns still to be normalised
+        chain = damage @ (repair / repair.sum(0)).T
+        turns.append(-1 / torch.linalg.eigvals(chain).abs().sort().values[-2].log().item())
+    return turns[0] / turns[1]
+
+
+def _ink(x: Float64[Tensor, "..."], u: float, width: float, ink: float) -> Float64[Tensor, "..."]:
+    """What a round spot at u leaves at x."""
+    return ink * (-((x - u) ** 2) / (2 * width**2)).exp()
+
+
 EXERCISES: dict[str, Exercise] = {
     # 1 Introduction
     "ex-best-accuracy": Exercise(lambda m: (1 + torch.erf(m / math.sqrt(8))) / 2, (SHIFTS,)),
@@ -76,8 +101,63 @@ EXERCISES: dict[str, Exercise] = {
     "ex-lag": Exercise(lambda eta: 1 - eta / 2, (SHIFTS,)),
     "ex-strips": Exercise(lambda theta, w: (theta / w).clamp(max=1) * math.log(2), (SHIFTS, 2.0)),
     # 5 Experiments
+    "ex-mnist-range": Exercise(lambda pixels: -pixels * math.log(2), (SIZES,)),
+    "ex-parzen-normaliser": Exercise(lambda sigma, d: d / 2 * sigma.log(), (WIDTHS, 100)),
+    "ex-parzen-missing": Exercise(lambda share: -(1 - share).log(), (PARTS,)),
+    "ex-faces-norm": Exercise(
+        lambda rows: rows * (1.9365 / rows.norm(dim=1, keepdim=True)).clamp(max=1), (2 * WEIGHTS - 0.8,)
+    ),
+    "ex-cifar10-size": Exercise(lambda n, kernel, stride: stride * (n - 1) + kernel, (SIZES, 4, 2)),
+    "ex-cifar10-grey": Exercise(
+        lambda length, d: [length / math.sqrt(d), -d / 2 * (1 + math.log(2 * math.pi * length**2 / d))],
+        (20.0, 300),
+    ),
+    "ex-figures-fair": Exercise(
+        lambda known, others, patterns: [
+            known / (known + others),
+            math.sqrt(known * others / patterns) / (known + others),
+        ],
+        (300, 100, 50),
+    ),
+    "ex-table-1-paired": Exercise(
+        lambda a, b, rho, n: ((a**2 + b**2 - 2 * rho * a * b) / n) ** 0.5, (SIZES, 9.0, PARTS, 400)
+    ),
+    "ex-dbn-units": Exercise(
+        lambda v, weight, b, c: v @ b + (1 + (v @ weight.T + c).exp()).log().sum(1),
+        (STATES, WEIGHTS, VISIBLE, HIDDEN),
+    ),
+    "ex-cae-walk": Exercise(
+        lambda h, weight: (h * (1 - h))[:, None] * (weight @ weight.T) * (h * (1 - h)), (PARTS[:2], WEIGHTS)
+    ),
+    "ex-gsn-damage": Exercise(_slower_walk, (), 0.02),
+    "ex-vae-kl": Exercise(lambda mean, std: (mean**2 + std**2 - 1) / 2 - std.log(), (NUMBERS, WIDTHS)),
+    "ex-gmmn-two-points": Exercise(lambda a, sigma: 2 - 2 * (-(a**2) / (2 * sigma**2)).exp(), (NUMBERS, 0.7)),
+    "ex-diffusion-two": Exercise(lambda x, left: (left**0.5 * x / (1 - left)).tanh(), (NUMBERS, 0.3)),
+    "ex-rulers-frechet": Exercise(
+        lambda m, s, n, t: (m - n) ** 2 + (s - t) ** 2, (NUMBERS, WIDTHS, 0.5, 0.8)
+    ),
     # 6 Advantages
+    "ex-trade-off": Exercise(lambda w: torch.stack([1 / (1 + w**2), w**2 / (1 + w**2)]), (WIDTHS,)),
+    "ex-helvetica-birthday": Exercise(lambda p: 1 / p.square().sum(), (PARTS / PARTS.sum(),)),
+    "ex-pen-pull": Exercise(
+        lambda x, u, width, ink: (
+            _ink(x, u, width, ink) * (-_ink(x, u, width, ink)).exp() * (x - u) / width**2
+        ),
+        (NUMBERS, 0.6, 0.8, 1.5),
+    ),
+    "ex-arcs-time": Exercise(
+        lambda gap, wide, narrow: (gap**2 / 8 * (narrow**-2 - wide**-2)).exp(), (SIZES / 20, 0.5, 0.3)
+    ),
     # 7 Extensions
+    "ex-conditional-best": Exercise(
+        lambda p, p_g, share, asked: share * p / (share * p + asked * p_g), (P, Q, 0.3, 0.1)
+    ),
+    "ex-inference-mean": Exercise(lambda: [1.0, 1.0, 1.0, 2.0]),
+    "ex-inference-noise": Exercise(lambda a, std: a / (a @ a + std**2), (NUMBERS, 0.5)),
+    "ex-conditionals-twice": Exercise(lambda v, n: (1 + 1 / n) * v, (PARTS, SIZES)),
+    "ex-semi-logit": Exercise(lambda scores: torch.logsumexp(scores, 1).sigmoid(), (WEIGHTS,)),
+    "ex-dirac-rates": Exercise(lambda k: 4 / k**0.5, (SIZES,)),
+    "ex-coordination-memory": Exercise(lambda beta, n: beta**n, (1 - PARTS / 10, SIZES)),
 }
 """By label, in the order of the book."""
 

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.stats import energy_distance, norm, poisson
+from scipy.integrate import quad
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import logit
+from scipy.stats import binom, energy_distance, norm, poisson
+from torch.distributions import Normal, kl_divergence
 
+from gansrc import exercises as given
 from gansrc import theory
 from gansrc.exercises import EXERCISES, SHIFTS, Exercise, P, Q, check
 from gansrc.game import Game, Rules
@@ -217,6 +221,209 @@ def blurred_slopes() -> list[float]:
     return [(mean(x + 1e-3) - mean(x - 1e-3)) / 2e-3 for x in (P - 0.3).tolist()]
 
 
+def stretched_windows() -> list[float]:
+    """A bump on one point, before and after pixels go from [0, 1] to [-1, 1]."""
+    change = norm.logpdf(2 * 0.7 - 1, 2 * 0.4 - 1, 2 * 0.2) - norm.logpdf(0.7, 0.4, 0.2)
+    return [n * change for n in given.SIZES.tolist()]
+
+
+def two_normalisers() -> list[float]:
+    return [
+        100 * (math.log(s * math.sqrt(2 * math.pi)) - math.log(math.sqrt(2 * math.pi * s)))
+        for s in given.WIDTHS.tolist()
+    ]
+
+
+def windows_without_a_class() -> list[float]:
+    """A hundred samples, some of them so far off that they say nothing of the point."""
+    found = []
+    for share in given.PARTS.tolist():
+        far = round(100 * share)
+        near = norm.pdf(np.linspace(-1, 1, 100 - far))
+        found.append(math.log(near.mean()) - math.log((near.sum() + far * norm.pdf(500)) / 100))
+    return found
+
+
+def cut_rows() -> list[np.ndarray]:
+    rows = 2 * given.WEIGHTS.numpy() - 0.8
+    return [row * 1.9365 / max(1.9365, math.hypot(*row)) for row in rows]
+
+
+def stamped_lengths() -> list[int]:
+    kernel = torch.ones(1, 1, 4)
+    return [
+        torch.nn.functional.conv_transpose1d(torch.ones(1, 1, int(n)), kernel, stride=2).shape[-1]
+        for n in given.SIZES
+    ]
+
+
+def best_bump() -> list[float]:
+    """By a search over its width."""
+
+    def cost(sigma: float) -> float:
+        return -300 * norm.logpdf(20 / math.sqrt(300), 0, sigma)
+
+    found = minimize_scalar(cost, method="bounded", bounds=(0.1, 5), options={"xatol": 1e-10})
+    return [found.x, -found.fun]
+
+
+def error_of_a_difference() -> list[float]:
+    found = []
+    for a, rho in zip(given.SIZES.tolist(), given.PARTS.tolist(), strict=True):
+        covariance = np.array([[a * a, rho * a * 9], [rho * a * 9, 81]])
+        found.append(math.sqrt(np.array([1, -1]) @ covariance @ np.array([1, -1]) / 400))
+    return found
+
+
+def hidden_units_summed_out() -> list[float]:
+    hidden = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    weight, c = given.WEIGHTS.numpy(), given.HIDDEN.numpy()
+    return [
+        math.log(sum(math.exp(v @ given.VISIBLE.numpy() + h @ c + h @ weight @ v) for h in hidden))
+        for v in given.STATES.numpy()
+    ]
+
+
+def slopes_of_a_code() -> np.ndarray:
+    bias = torch.from_numpy(logit(given.PARTS[:2].numpy()))
+    zero = torch.zeros(3, dtype=torch.float64)
+    slopes = torch.autograd.functional.jacobian(lambda x: (given.WEIGHTS @ x + bias).sigmoid(), zero)
+    return (slopes @ slopes.T).numpy()
+
+
+def turns_watched() -> float:
+    """How fast the walks of both damages come nearer to the data, far on."""
+    data, rates = np.array([0.4, 0.3, 0.05, 0.05, 0.2]), []
+    for move in (0.02, 0.5):
+        damage = np.array([[{0: 1 - move, 1: move / 2, 4: move / 2}.get((i - j) % 5, 0) for j in range(5)]
+                           for i in range(5)])  # fmt: skip
+        state, away = np.array([0, 0, 1.0, 0, 0]), []
+        for _ in range(800 if move < 0.1 else 25):
+            damaged = state @ damage
+            state = (damage * data[:, None]) @ (damaged / (data @ damage))
+            away.append(np.abs(state - data).sum())
+        rates.append(math.log(away[-2] / away[-1]))
+    return rates[1] / rates[0]
+
+
+def divergences() -> list[float]:
+    pairs = zip(given.NUMBERS.tolist(), given.WIDTHS.tolist(), strict=True)
+    standard = Normal(torch.tensor(0.0).double(), torch.tensor(1.0).double())
+    return [kl_divergence(Normal(*torch.tensor(pair).double()), standard).item() for pair in pairs]
+
+
+def two_points() -> list[float]:
+    def alike(a: float, b: float) -> float:
+        return norm.pdf(a, b, 0.7) / norm.pdf(0, 0, 0.7)
+
+    return [alike(0, 0) - 2 * alike(0, a) + alike(a, a) for a in given.NUMBERS.tolist()]
+
+
+def guess_by_bayes() -> list[float]:
+    def weight(x: float, at: int) -> float:
+        return norm.pdf(x, at * math.sqrt(0.3), math.sqrt(0.7))
+
+    return [(weight(x, 1) - weight(x, -1)) / (weight(x, 1) + weight(x, -1)) for x in given.NUMBERS.tolist()]
+
+
+def carried_mass() -> list[float]:
+    """On a line the cheapest way to carry mass keeps its order."""
+
+    def cost(m: float, s: float) -> float:
+        return quad(lambda u: (norm.ppf(u, m, s) - norm.ppf(u, 0.5, 0.8)) ** 2, 0, 1)[0]
+
+    return [cost(*pair) for pair in zip(given.NUMBERS.tolist(), given.WIDTHS.tolist(), strict=True)]
+
+
+def walk_on_a_grid() -> np.ndarray:
+    """Correlation of a step and error of the repair, by matrices on 601 points of a line."""
+    x = np.linspace(-6, 6, 601)
+    data, found = norm.pdf(x) / norm.pdf(x).sum(), []
+    for width in given.WIDTHS.tolist():
+        damaged = np.linspace(-12, 12, 1201)
+        damage = norm.pdf(damaged[None], x[:, None], width) * 0.02
+        repair = (data[:, None] * damage).T / (data @ damage)[:, None].clip(1e-300)
+        after = damage @ (repair @ x)  # the mean place after a step from each place
+        error = (data[:, None] * damage * (x[:, None] - (repair @ x)[None]) ** 2).sum()
+        found.append((data @ (x * after), error))
+    return np.array(found).T
+
+
+def pairs_of_draws() -> float:
+    p = (given.PARTS / given.PARTS.sum()).tolist()
+    return 1 / sum(a * b for i, a in enumerate(p) for j, b in enumerate(p) if i == j)
+
+
+def pulls_by_differences() -> list[float]:
+    def pixel(x: float, u: float) -> float:
+        return 1 - math.exp(-1.5 * math.exp(-((x - u) ** 2) / (2 * 0.8**2)))
+
+    return [(pixel(x, 0.6 + 1e-6) - pixel(x, 0.6 - 1e-6)) / 2e-6 for x in given.NUMBERS.tolist()]
+
+
+def rarer_crossings() -> list[float]:
+    """How much less likely the middle is than the place of a bump, at both widths."""
+    half_ways = [gap / 2 for gap in (given.SIZES / 20).tolist()]
+    rare = [[norm.pdf(x, 0, w) / norm.pdf(0, 0, w) for x in half_ways] for w in (0.5, 0.3)]
+    return [wide / narrow for wide, narrow in zip(*rare, strict=True)]
+
+
+def best_of_pairs() -> list[float]:
+    exact = {"method": "bounded", "bounds": (1e-9, 1 - 1e-9), "options": {"xatol": 1e-10}}
+    return [
+        minimize_scalar(lambda y, a=0.3 * p, b=0.1 * q: -a * math.log(y) - b * math.log1p(-y), **exact).x
+        for p, q in zip(P.tolist(), Q.tolist(), strict=True)
+    ]
+
+
+def codes_given_their_sum() -> list[float]:
+    """By the covariance of z1, z2 and their sum."""
+    with_x, of_x = np.array([1.0, 1.0]), 2.0
+    left = np.eye(2) - np.outer(with_x, with_x) / of_x
+    return [*(2 * with_x / of_x), np.trace(left), 2.0]
+
+
+def weights_by_least_squares() -> np.ndarray:
+    a = given.NUMBERS.numpy()
+    return np.linalg.solve(np.outer(a, a) + 0.25 * np.eye(4), a)
+
+
+def errors_of_means() -> list[float]:
+    """Of n coins that show plus or minus the root of v, against one coin more."""
+    found = []
+    for v, n in zip(given.PARTS.tolist(), given.SIZES.int().tolist(), strict=True):
+        heads = np.arange(n + 1)
+        mean = math.sqrt(v) * (2 * heads - n) / n
+        chance = binom.pmf(heads, n, 0.5)
+        found.append(sum(chance @ (mean - side * math.sqrt(v)) ** 2 for side in (-1, 1)) / 2)
+    return found
+
+
+def shares_of_real() -> list[float]:
+    sums = [sum(math.exp(score) for score in row) for row in given.WEIGHTS.tolist()]
+    return [z / (z + 1) for z in sums]
+
+
+def largest_rates() -> list[float]:
+    """Where the larger of two real eigenvalues takes over from a pair on the circle."""
+
+    def beyond(h: float, k: float) -> float:
+        values = np.linalg.eigvals([[1 - k * h * h / 4, h / 2], [-k * h / 2, 1]])
+        return abs(values).max() - 1 - 1e-7
+
+    return [brentq(beyond, 0.1, 4, args=(k,), xtol=1e-9) for k in given.SIZES.tolist()]
+
+
+def what_is_left() -> list[float]:
+    found = []
+    for part, n in zip(given.PARTS.tolist(), given.SIZES.int().tolist(), strict=True):
+        left = 1.0
+        for _ in range(n):
+            left -= part / 10 * left
+        found.append(left)
+    return found
+
+
 OTHERWISE: dict[str, Callable[[], object]] = {
     "ex-best-accuracy": best_accuracies,
     "ex-wink-empty": lambda: poisson.pmf(0, SHIFTS),
@@ -239,6 +446,32 @@ OTHERWISE: dict[str, Callable[[], object]] = {
     "ex-uniform": shifted_uniforms,
     "ex-lag": lagging,
     "ex-strips": strips,
+    "ex-mnist-range": stretched_windows,
+    "ex-parzen-normaliser": two_normalisers,
+    "ex-parzen-missing": windows_without_a_class,
+    "ex-faces-norm": cut_rows,
+    "ex-cifar10-size": stamped_lengths,
+    "ex-cifar10-grey": best_bump,
+    "ex-figures-fair": lambda: [binom(50, 0.75).mean() / 50, binom(50, 0.75).std() / 50],
+    "ex-table-1-paired": error_of_a_difference,
+    "ex-dbn-units": hidden_units_summed_out,
+    "ex-cae-walk": slopes_of_a_code,
+    "ex-gsn-damage": turns_watched,
+    "ex-vae-kl": divergences,
+    "ex-gmmn-two-points": two_points,
+    "ex-diffusion-two": guess_by_bayes,
+    "ex-rulers-frechet": carried_mass,
+    "ex-trade-off": walk_on_a_grid,
+    "ex-helvetica-birthday": pairs_of_draws,
+    "ex-pen-pull": pulls_by_differences,
+    "ex-arcs-time": rarer_crossings,
+    "ex-conditional-best": best_of_pairs,
+    "ex-inference-mean": codes_given_their_sum,
+    "ex-inference-noise": weights_by_least_squares,
+    "ex-conditionals-twice": errors_of_means,
+    "ex-semi-logit": shares_of_real,
+    "ex-dirac-rates": largest_rates,
+    "ex-coordination-memory": what_is_left,
 }
 
 
