@@ -20,6 +20,19 @@ if find_spec("beartype"):
 settings.register_profile("same", derandomize=True)  # other inputs: pytest --hypothesis-profile default
 settings.load_profile("same")
 
+STATIC = Path(__file__).parents[1] / "book" / "_static"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+]  # fmt: skip
+PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>{piece}</title>
+<link rel="stylesheet" href="{static}/custom.css"><link rel="stylesheet" href="{static}/live/live.css">
+<script defer src="{live}/live.js"></script><script defer src="{live}/{piece}.js"></script>
+<body><article class="bd-article">{data}
+<figure class="live" id="live-{piece}" data-live="{piece}" role="group" aria-label="{piece}">
+<div class="live-stage"></div><div class="live-still">still picture</div></figure></article></body></html>"""
+
 
 @pytest.fixture
 def images(tmp_path) -> str:
@@ -43,20 +56,6 @@ def levels(tmp_path) -> str:
     return str(file)
 
 
-STATIC = Path(__file__).parents[1] / "book" / "_static"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-]  # fmt: skip
-PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>{piece}</title>
-<link rel="stylesheet" href="{static}/custom.css"><link rel="stylesheet" href="{static}/live/live.css">
-<script defer src="{live}/live.js"></script><script defer src="{live}/{piece}.js"></script>
-<body><article class="bd-article">{data}
-<figure class="live" id="live-{piece}" data-live="{piece}" role="group" aria-label="{piece}">
-<div class="live-stage"></div><div class="live-still">still picture</div></figure></article></body></html>"""
-
-
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The browser; its tests are skipped where there is none."""
@@ -71,8 +70,8 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_piece(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Open a page, from disk, that holds nothing but one piece of `book/_static/live`. Faults in its scripts, and
-    requests to a host, fail the test.
+    """Open a page, from disk, that holds nothing but one piece of `book/_static/live`. An error in its scripts
+    or a request to a host fails the test.
 
     state: behind the #, such as "theorem-1:mean=1". data: what cells hand over, by name. folder: where the
     scripts lie. More options are those of a tab: color_scheme, reduced_motion, java_script_enabled, viewport.
