@@ -70,7 +70,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_piece(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Open a page, from disk, that holds nothing but one piece of `book/_static/live`. An error in its scripts
+    """Open a page, from disk, that holds nothing but one piece of `book/_static/live`. A fault in its scripts
     or a request to a host fails the test.
 
     state: behind the #, such as "theorem-1:mean=1". data: what cells hand over, by name. folder: where the
