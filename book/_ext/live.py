@@ -10,19 +10,29 @@
 
 The body is the still picture, which stands there on paper and where scripts are off; without one the place is
 empty then, for a piece beside a figure that shows the same. In the browser `_static/live/NAME.js` fills the
-place, with `live.js` and `live.css`; pages without a piece do not load them.
+place, with `live.js` and `live.css`; pages without a piece do not load them. The nets of the piece
+`generator` are written when the book is built, from the record of the run `mnist`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import html
+from pathlib import Path
 from typing import Any
 
+import live_weights
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
+
+from gansrc.runs import Run
+
+WEIGHTS = "_static/live/{}-weights.js"
+"""Where the pages find what a piece loads on a click."""
 
 
 class live(nodes.General, nodes.Element):
@@ -57,8 +67,10 @@ class Live(SphinxDirective):
 def visit(writer: HTML5Translator, place: nodes.Element) -> None:
     """Open the figure, with the stage that the script fills."""
     piece, alt = html.escape(place["piece"]), html.escape(" ".join(place["alt"].split()))
+    weights = Path(writer.builder.outdir, WEIGHTS.format(place["piece"]))
+    size = f' data-size="{weights.stat().st_size / 1e6:.1f} MB"' if weights.exists() else ""
     writer.body.append(
-        f'<figure class="live" id="live-{piece}" data-live="{piece}" role="group" aria-label="{alt}">\n'
+        f'<figure class="live" id="live-{piece}" data-live="{piece}"{size} role="group" aria-label="{alt}">\n'
         '<div class="live-stage"></div>\n'
     )
 
@@ -78,9 +90,24 @@ def load(
             app.add_js_file(f"live/{name}.js", priority=600 + number, loading_method="defer")
 
 
+def write_weights(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Write the nets that pages load, unless an earlier build wrote them from this record and this code."""
+    if not any("generator" in page.get("live", ()) for page in env.metadata.values()):
+        return []
+    run, file = Run(Path(app.srcdir, "book/runs/mnist")), Path(app.outdir, WEIGHTS.format("generator"))
+    parts = [*sorted(run.record.checkpoint.sha256.values()), Path(live_weights.__file__).read_text("utf-8")]
+    key = hashlib.sha256("".join(parts).encode()).hexdigest()
+    if file.exists() and getattr(env, "live_weights_key", "") == key:
+        return []
+    live_weights.write(run, file)
+    env.live_weights_key = key
+    return [page for page, data in env.metadata.items() if "generator" in data.get("live", ())]
+
+
 def setup(app: Sphinx) -> dict[str, bool | int]:
     """Offer the directive; add the scripts when pages are written."""
     app.add_node(live, html=(visit, depart))
     app.add_directive("live", Live)
+    app.connect("env-updated", write_weights)
     app.connect("html-page-context", load)
     return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -56,7 +56,7 @@ const live = (() => {
   // A labelled slider; `text` says a value in words, for eyes and ears. element.set(value) moves it from outside.
   const slider = ({ label, min, max, step, value, text = String, change }) => {
     const input = make("input", { type: "range", min, max, step, value });
-    const output = make("output");
+    const output = make("output", { "aria-live": "off" }); // the slider itself says its value
     const element = make("label", { class: "live-slider" }, make("span", {}, label), input, output);
     const tell = () => {
       output.textContent = text(Number(input.value));
