@@ -226,6 +226,21 @@ def total_variation(p: Float[Tensor, "*shape"], q: Float[Tensor, "*shape"]) -> f
     return (p - q).abs().sum().item() / 2
 
 
+def energy_distance(x: Float[Tensor, "m d"], y: Float[Tensor, "n d"]) -> float:
+    """Energy distance of two distributions, from their samples (Székely and Rizzo, 2013).
+
+    2 E|X - Y| - E|X - X'| - E|Y - Y'|, each mean over all pairs of different samples: without bias, in the
+    units of the data, 0 on average where the two are equal. Raises ValueError for fewer than two samples.
+    """
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"two samples of each are wanted, got {len(x)} and {len(y)}: draw more")
+
+    def within(a: Tensor) -> Tensor:
+        return torch.cdist(a, a).sum() / (len(a) * (len(a) - 1))
+
+    return (2 * torch.cdist(x, y).mean() - within(x) - within(y)).item()
+
+
 def two_sample_accuracy(
     a: Float[Tensor, "m d"],
     b: Float[Tensor, "n d"],

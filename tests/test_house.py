@@ -14,7 +14,7 @@ import gansrc
 HOME = Path(gansrc.__file__).parent
 MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
-    {"streams", "archives", "terminal"},
+    {"streams", "archives", "terminal", "exercises"},
     {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes", "labels"}
     | {"yours", "downloads"},
     {"claims", "figures", "plane", "arcs"},

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial import KDTree
+from scipy.stats import energy_distance as scipy_energy_distance
 
 from gansrc.measures import (
     autocorrelation_time,
     birthday,
     centroids,
     class_shares,
+    energy_distance,
     judge,
     nearest,
     total_variation,
@@ -136,3 +138,16 @@ def test_D1_one_pair_in_a_hundred_is_as_near_as_twins():
     assert found == pytest.approx(gaps[12])  # of 1,225 pairs, 12 are nearer
     with pytest.raises(ValueError, match="^100 pairs are wanted, 5 rows have fewer: give more rows$"):
         twins(torch.from_numpy(x), n=5, pairs=100)
+
+
+def test_N2_the_energy_distance_on_a_line_is_scipys():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=60), rng.normal(0.7, 2.0, size=40)
+    within = {len(x): np.abs(x[:, None] - x).mean() for x in (a, b)}
+    biased = scipy_energy_distance(a, b) ** 2  # which also pairs each sample with itself
+    expected = biased - sum(mean / (n - 1) for n, mean in within.items())
+    assert energy_distance(*(torch.from_numpy(x)[:, None] for x in (a, b))) == pytest.approx(expected)
+    x = torch.from_numpy(rng.normal(size=(2000, 3)))
+    assert abs(energy_distance(x[:1000], x[1000:])) < 0.02 < energy_distance(x[:1000], x[1000:] + 0.5)
+    with pytest.raises(ValueError, match="^two samples of each are wanted, got 2000 and 1: draw more$"):
+        energy_distance(x, x[:1])

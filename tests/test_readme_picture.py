@@ -23,7 +23,7 @@ def readme_picture() -> ModuleType:
 
 
 def test_the_chapter_has_what_the_picture_needs(readme_picture: ModuleType) -> None:
-    code = readme_picture.cells_up_to(BOOK / "03-adversarial-nets.md", "fig-1")
+    code = readme_picture.cells_up_to(BOOK / "03-adversarial-nets/figure-1.md", "fig-1")
     assert "def panel(ax, frame, title):" in code[-1]
     for moment in "abcd":
         assert re.search(rf"^(film\.append\()?{moment} :?= ", "\n".join(code), re.MULTILINE), moment
@@ -31,4 +31,4 @@ def test_the_chapter_has_what_the_picture_needs(readme_picture: ModuleType) -> N
 
 def test_an_unknown_figure_is_refused(readme_picture: ModuleType) -> None:
     with pytest.raises(ValueError, match="has no figure 'fig-99'"):
-        readme_picture.cells_up_to(BOOK / "03-adversarial-nets.md", "fig-99")
+        readme_picture.cells_up_to(BOOK / "03-adversarial-nets/figure-1.md", "fig-99")

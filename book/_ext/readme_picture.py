@@ -26,7 +26,7 @@ def draw(out: Path) -> None:
     """Run the chapter to its Figure 1 and draw the same panels in one row, on white."""
     matplotlib.use("agg")
     chapter: dict[str, Any] = {}
-    for code in cells_up_to(BOOK / "03-adversarial-nets.md", "fig-1"):
+    for code in cells_up_to(BOOK / "03-adversarial-nets/figure-1.md", "fig-1"):
         exec(code, chapter)
     plt = chapter["plt"]
     fig, axes = plt.subplots(1, 4, figsize=(12, 3.3))
