@@ -82,7 +82,7 @@ class Film:
 
 
 def hand_over(name: str, **values: object) -> Any:
-    """Give numbers, lists and texts to the piece of that name which the page has; a notebook shows nothing."""
+    """Give numbers, lists and texts to the page's piece of that name (`{live}`); a notebook shows nothing."""
     from IPython.display import HTML
 
     text = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")

@@ -111,7 +111,7 @@ def directions(net: nn.Sequential, z: Float[Tensor, "n z"], n: int = 4) -> Float
     def one(code: Tensor) -> Tensor:
         return net(code)
 
-    slopes = torch.func.vmap(torch.func.jacrev(one))(z)
+    slopes = torch.func.vmap(torch.func.jacfwd(one))(z).detach()
     moments = torch.einsum("ndi,ndj->ij", slopes, slopes)
     found = torch.linalg.eigh(moments).eigenvectors.flip(1)[:, :n].T
     return (found * found.sum(1, keepdim=True).sign()).numpy()  # either sign is right: always the same one
