@@ -95,7 +95,11 @@ def test_the_goal_can_be_reached_and_an_address_brings_back_what_was_seen(open_p
         tab.evaluate(
             """slider => {
               const now = document.querySelector('.live-now canvas').dataset;
-              const move = v => { slider.value = v; slider.dispatchEvent(new Event('input')); return +now.believed; };
+              const move = v => {
+                slider.value = v;
+                slider.dispatchEvent(new Event('input'));
+                return Number(now.believed);
+              };
               const values = Array.from({ length: 49 }, (_, i) => -6 + i / 4);
               const tried = values.map(move);
               move(values[tried.indexOf(Math.max(...tried))]);

@@ -24,7 +24,7 @@ from gansrc.runs import Run
 
 FIRST = 0x4E00
 """The letter of fifteen zeros: from here on 2 ** 15 letters of UTF-16 are a code unit each."""
-STEPS = {"generator": (3e-4, 6e-4, 4e-4), "discriminator": (3e-3, 3e-3, 3e-3)}
+STEPS = {"generator": (3e-4, 6e-4, 4e-4), "discriminator": (1.5e-3, 8e-4, 1e-4)}
 """Of each layer, in units of its outputs: chosen so that a pixel, and D, are right to within 0.01."""
 DAMPING = (1e-6, 1e-3, 1e-3)
 """Of a layer's mean square input: inputs that are nearly always zero keep steps of a sensible size."""
@@ -129,9 +129,14 @@ def floats(values: Float[np.ndarray, " n"]) -> Int[np.ndarray, " b"]:
 
 
 def rice(values: Int[np.ndarray, " n"]) -> Int[np.ndarray, " b"]:
-    """Rice's code: k in 4 bits; then each value, its sign folded in: all but k bits in unary, and these."""
+    """Rice's code: k in 4 bits; then each value, its sign folded in: all but k bits in unary, and these.
+
+    A column of zeros is k = 15 alone.
+    """
+    if not values.any():
+        return bits_of(15, 4)
     folded = np.where(values < 0, -2 * values - 1, 2 * values)
-    k = min(range(16), key=lambda k: int((folded >> k).sum()) + k * len(folded))
+    k = min(range(15), key=lambda k: int((folded >> k).sum()) + k * len(folded))
     high = folded >> k
     ends = np.cumsum(high + 1 + k)
     bits, stop = np.ones(ends[-1], dtype=np.uint8), ends - k - 1
@@ -153,7 +158,7 @@ def packed(layers: list[Rounded], extra: Float[np.ndarray, " e"]) -> str:
     return (FIRST + stream @ (1 << np.arange(15)[::-1])).astype("<u2").tobytes().decode("utf-16-le")
 
 
-def write(run: Run, file: Path, codes: int = 8000) -> None:
+def write(run: Run, file: Path, codes: int = 5000) -> None:
     """Write the run's generator, by the running mean of its weights, and its discriminator.
 
     Before the weights come numbers: the directions, then D's mean on test images.

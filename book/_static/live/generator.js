@@ -32,7 +32,7 @@ live("generator", (stage, kit) => {
       const weights = new Float32Array(out * into); // column after column
       for (let j = 0; j < into; j++) {
         const k = bits(4);
-        for (let i = 0; i < out; i++) {
+        for (let i = 0; k < 15 && i < out; i++) {
           let high = 0;
           while (bit()) high++;
           const folded = high * 2 ** k + bits(k);
