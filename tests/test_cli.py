@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -81,6 +82,30 @@ def test_seeds_begin_at_the_seed_that_is_given(tmp_path, images, small):
     one, other = (runs.Run(tmp_path / name) for name in ("run", "run-seed-5"))
     assert record_of(one)["seed"] == 5
     assert (everything(one) - everything(other)).abs().max() < 1e-5
+
+
+def test_runs_of_the_book_and_of_the_reader_are_listed(tmp_path, images, small, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["runs"]) == 0
+    assert capsys.readouterr() == ("", f"no runs in {tmp_path}\n")
+    for folder in ("book/runs/theirs", "mine"):
+        runs.train(SMALL, tmp_path / folder, epochs=1, data=images)
+    assert main(["runs"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["theirs", "mine"]
+    assert main(["runs", "book/runs"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["theirs"]
+
+
+@pytest.mark.filterwarnings("ignore:best sigma")
+def test_a_score_stands_beside_published_ones_of_the_same_data(tmp_path, levels, capsys, monkeypatch):
+    whole = dataclasses.replace(datasets.load(levels), name="mnist", complete=True)
+    np.save(tmp_path / "samples.npy", np.full((20, 4, 4), 0.5))
+    command = ["evaluate", str(tmp_path / "samples.npy")]
+    for complete in (True, False):
+        data = dataclasses.replace(whole, complete=complete)
+        monkeypatch.setattr(datasets, "load", lambda name, data=data: data)
+        assert main(command) == 0
+        assert ("adversarial nets 225 ± 2" in capsys.readouterr().out) == complete
 
 
 def test_ctrl_c_is_no_success(tmp_path, monkeypatch):

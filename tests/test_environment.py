@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -109,18 +108,3 @@ def test_types_fit() -> None:
     pytest.importorskip("mypy")
     process = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout
-
-
-def test_notebooks_for_colab_fetch_the_rest_first(tmp_path: Path) -> None:
-    jupytext = pytest.importorskip("jupytext")
-    script = shutil.copytree(ROOT / ".github", tmp_path / ".github") / "notebooks.py"
-    shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("runs", "_static"))
-    subprocess.run([sys.executable, script, "owner/name"], check=True)
-    pages = {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.md")}
-    chapters = [path for path, text in pages.items() if "format_name: myst" in text]
-    assert {path.with_suffix(".ipynb") for path in chapters} == set(tmp_path.rglob("*.ipynb"))
-    for chapter in chapters:
-        first, *rest = jupytext.read(chapter.with_suffix(".ipynb")).cells
-        assert "https://github.com/owner/name" in first.source
-        assert f"%cd /content/gansrc/{chapter.parent.relative_to(tmp_path).as_posix()}" in first.source
-        assert [cell.source for cell in rest] == [cell.source for cell in jupytext.read(chapter).cells]

@@ -174,25 +174,47 @@ def test_a_run_that_builds_on_another_finds_it_beside_its_own(tmp_path, book, mo
     assert given == [None, out / "small", None, Path("mine")]
 
 
-def test_a_log_has_a_line_at_the_start_at_scores_and_each_minute(tmp_path, book, capsys, monkeypatch):
+def test_a_log_has_a_line_at_the_start_at_each_row_and_each_minute_without_one(
+    tmp_path, book, capsys, monkeypatch
+):
     with monkeypatch.context() as patch:
-        set_clock(patch, itertools.repeat(1.0))  # two looks an update
+        set_clock(patch, itertools.repeat(4.0))  # two looks an update: an epoch takes 160 s
         said = run_cli(capsys, "train", "small:11", "--out", str(tmp_path / "run"))[1].splitlines()
     history = runs.Run(tmp_path / "run").history
     assert said[0] == "run: epoch 0 of 11, 0 of 220 updates"
-    scores = {f"{score:.1f}" for score in history["valid_original"] if score == score}
-    told = [line.rpartition("validation ")[2].removesuffix(" nats") for line in said[1:]]
-    assert set(told) == scores and len(scores) == 3  # epochs 1, 5 and 10
     counts = [int(line.split("updates")[0].split(", ")[1].split()[0]) for line in said]
-    assert {20, 100, 200} < set(counts) and all(10 <= b - a <= 31 for a, b in itertools.pairwise(counts))
-    assert said[-1].split(", ")[2] in ("0:00:40 left", "0:00:41 left")  # 20 updates, two looks each
+    rows = {int(n) for n in history["updates"]}
+    assert (
+        len(rows) == 11
+        and rows < set(counts)
+        and all(7 <= b - a <= 9 or b in rows for a, b in itertools.pairwise(counts))
+    )
+    for line, count in zip(said, counts, strict=True):
+        scored = (history["updates"] <= count) & (history["valid_original"] == history["valid_original"])
+        last = f", validation {history['valid_original'][scored][-1]:.1f} nats" if scored.any() else ""
+        assert line.endswith(last) and ("validation" in line) == bool(last)
+    assert said[-1].startswith("run: epoch 11 of 11, 220 of 220 updates, 0:00:00 left")
 
 
-def test_on_a_terminal_there_is_a_bar_and_no_line(tmp_path, book, capsys, monkeypatch):
+def test_on_a_terminal_there_is_a_bar_with_epochs_and_no_line(tmp_path, book, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     code, said = run_cli(capsys, "train", "small:2", "--out", str(tmp_path / "run"))
-    assert code == 0 and "epoch" not in said
+    assert code == 0 and "run: epoch" not in said
     assert said.startswith("starting\r") and "run: 100%" in said and "/40 " in said
+    assert "epoch=2 of 2, value=" in said
+
+
+def test_the_last_line_names_score_picture_and_next_command(tmp_path, book, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "small:6", "--out", str(out)]) == 0
+    run = runs.Run(out)
+    score = run.history["valid_original"][4]  # the last of epochs 1 and 5
+    assert capsys.readouterr().out == (
+        f"{out}: 6 epochs, {run.record.seconds:.0f} s, validation {score:.1f} nats at epoch 5,"
+        f" samples in {out}/samples.png; next: gansrc evaluate {out}\n"
+    )
+    assert main(["train", "small:6", "--out", str(out), "--evaluate"]) == 0
+    assert "next:" not in capsys.readouterr().out
 
 
 def test_a_program_that_trains_says_nothing(tmp_path, book, capsys):

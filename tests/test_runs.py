@@ -712,9 +712,9 @@ def test_bad_folders_and_options_change_nothing(tmp_path, images):
     out = tmp_path / "run"
     run = runs.train(SMALL, out, epochs=1, data=images)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    with pytest.raises(ValueError, match="holds a run of recipe 'small' with seed 0.*choose another --out"):
+    with pytest.raises(ValueError, match="run of small, seed 0, not of small, seed 1: choose another --out"):
         runs.train(SMALL, out, epochs=2, seed=1, data=images)
-    with pytest.raises(ValueError, match="holds a run of recipe 'small'.*not 'mnist'.*choose another --out"):
+    with pytest.raises(ValueError, match="holds a run of small, .*not of mnist, .*choose another --out"):
         runs.train(recipes.MNIST, out, epochs=2, data=images)
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         runs.train(SMALL, out, epochs=0, data=images)

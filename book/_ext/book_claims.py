@@ -9,6 +9,9 @@ changed. The outputs themselves are not written. In MyST:
     {result}`T3.worst_error:.1e`    one figure, in a format of Python's
     {shown}`T3`                     our figures on a claim, in the words of its row
     {verdict}`T3`                   the verdict on a claim, linked to its row
+    ```{tally}
+    ```                             how many claims fared how: a bar, and links that filter the table
+    {tally}`all`                    how many there are
 
 What no chapter has computed is named as such on the page, and is a warning; what a chapter says that it left
 out is named without one.
@@ -17,8 +20,10 @@ out is named without one.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -41,6 +46,15 @@ CLASS = {
     MISSING: "missing",
 }
 
+COUNTED = {
+    "agrees": "agree",
+    "restricted": "agree, with a restriction",
+    "disagrees": "do not agree",
+    "incomparable": "cannot be compared",
+    "missing": "left out",
+}
+"""What so many claims of a class do."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,10 +75,23 @@ class Claims(SphinxDirective):
             rules = [nodes.literal("", f"needs {claim.needs}", classes=["rule"])] if claim.needs else []
             rules.append(nodes.literal("", claim.rule, classes=["rule"]))
             cells = [name], inline(claim.paper), [shown, nodes.Text(" "), *rules], [wording]
-            rows.append(_row(*cells, ids=[f"claim-{claim.id}"]))
+            section = f"section-{claim.page[:2].lstrip('0')}"
+            rows.append(_row(*cells, ids=[f"claim-{claim.id}"], classes=[section]))
         widths = (nodes.colspec(colwidth=width) for width in (7, 32, 29, 32))
         group = nodes.tgroup("", *widths, nodes.thead("", rows[0]), nodes.tbody("", *rows[1:]), cols=4)
         return [nodes.table("", group, classes=["claims", "cards", "colwidths-given"])]
+
+
+class Tally(SphinxDirective):
+    """The place where claims are counted by verdict."""
+
+    def run(self) -> list[nodes.Node]:
+        """Leave the place, to be filled when all pages are read."""
+        note_user(self.env)
+        self.env.metadata[self.env.docname]["tally"] = True
+        place = pending(what="tally", key="kinds")
+        self.set_source_info(place)
+        return [place]
 
 
 class Place(SphinxRole):
@@ -127,10 +154,29 @@ class Fill(SphinxPostTransform):
         """The verdict alone, linked to the claim's row."""
         return [self.link(self.env.claims_page, f"claim-{claim}", badge(self.env.verdicts[claim]))]
 
+    def tally(self, key: str) -> list[nodes.Node]:
+        """How many claims there are ("all"), or of each kind: a bar, and a list of links to the table."""
+        judged = self.env.verdicts.values()
+        if key == "all":
+            return [nodes.Text(str(len(judged)))]
+        counts = Counter(CLASS[verdict.kind] for verdict in judged)
+        found = {kind: counts[kind] for kind in COUNTED if counts[kind]}
+        parts = "".join(f'<span class="{kind}" style="flex-grow: {n}"></span>' for kind, n in found.items())
+        bar = nodes.raw("", f'<div class="tally-bar" aria-hidden="true">{parts}</div>', format="html")
+        items = nodes.bullet_list("", classes=["tally"])
+        for kind, n in found.items():
+            content = nodes.inline("", "", nodes.strong("", str(n)), nodes.Text(f" {COUNTED[kind]}"))
+            content["classes"] = ["verdict-kind", kind]
+            item = nodes.paragraph("", "", self.link(self.env.claims_page, kind, content))
+            items += nodes.list_item("", item)
+        return [bar, items]
+
     def result(self, key: str) -> list[nodes.Node]:
         """One figure."""
         name, _, form = key.partition(":")
         claim, _, figure = name.partition(".")
+        if self.env.verdicts[claim].kind == LEFT_OUT:
+            return [nodes.emphasis("", LEFT_OUT)]
         return [nodes.Text(powers(format(self.env.figures[claim][figure], form)))]
 
     def link(self, page: str, anchor: str, content: nodes.Node) -> nodes.reference:
@@ -159,9 +205,9 @@ def badge(judged: Verdict) -> nodes.inline:
     return nodes.inline("", powers(judged.title), classes=["verdict-kind", CLASS[judged.kind]])
 
 
-def _row(*cells: list[nodes.Node], ids: Iterable[str] = ()) -> nodes.row:
+def _row(*cells: list[nodes.Node], **names: list[str]) -> nodes.row:
     paragraphs = (nodes.paragraph("", "", *cell) for cell in cells)
-    return nodes.row("", *(nodes.entry("", paragraph) for paragraph in paragraphs), ids=list(ids))
+    return nodes.row("", *(nodes.entry("", paragraph) for paragraph in paragraphs), **names)
 
 
 def note_user(env: BuildEnvironment) -> None:
@@ -222,11 +268,22 @@ def _judge(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
     return judged
 
 
+def dress(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Give pages with the tally its style, and the table of claims its filters."""
+    if "tally" in app.env.metadata.get(pagename, {}):
+        app.add_css_file("tally.css")
+    if pagename == app.env.claims_page:
+        app.add_js_file("claims.js", loading_method="defer")
+
+
 def setup(app: Sphinx) -> dict[str, bool | int]:
-    """Offer the directive and the roles; gather when pages are read, judge when all are."""
+    """Offer the directives and the roles; gather when pages are read, judge when all are."""
     app.add_config_value("claims_file", "book/claims.yml", "env", str)
     app.add_directive("claims", Claims)
-    for what in ("result", "shown", "verdict"):
+    app.add_directive("tally", Tally)
+    for what in ("result", "shown", "tally", "verdict"):
         app.add_role(what, Place())
     app.add_post_transform(Fill)
     app.connect("builder-inited", start)
@@ -234,4 +291,5 @@ def setup(app: Sphinx) -> dict[str, bool | int]:
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
     app.connect("env-updated", gather)
+    app.connect("html-page-context", dress)
     return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""What a training says while it lasts: a bar on a terminal, a line now and then in a log."""
+"""What a training says while it lasts: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from typing import Any
 from tqdm import tqdm
 
 LINE_EVERY = 60.0
-"""Seconds between two lines in a log."""
-ROW_AFTER = 10.0
-"""Seconds after which a row with a score is told at once."""
+"""Seconds without a row of the history after which a log gets a line all the same."""
 
 
 class Progress:
     """A training's way from its `updates` to `target`: a bar with the time left or, where stderr is no
-    terminal, messages to the logger "gansrc": at the start, when validation images were scored, each minute.
+    terminal, messages to the logger "gansrc": at the start, at each row of the history, or after a minute
+    without one.
 
     now, until: when it begins, and when it is to stop at the latest, by `time.monotonic`.
     """
@@ -52,22 +51,24 @@ class Progress:
         self.updates += n
         with suppress(OSError):  # its terminal may be closed
             self.bar.update(n)
-            self.bar.set_postfix({key: f"{mean:.3f}" for key, mean in [*means.items()][:2]}, refresh=False)
-        score = row and row.get("valid_original")
-        if score:
+            shown = {"epoch": self._epoch()} | {key: f"{mean:.3f}" for key, mean in [*means.items()][:2]}
+            self.bar.set_postfix(shown, refresh=False)
+        if row and (score := row.get("valid_original")):
             self.score = f", validation {float(score):.1f} nats"
-        if now - self.told > (ROW_AFTER if score else LINE_EVERY):
+        if row or now - self.told > LINE_EVERY:
             self._line(now)
+
+    def _epoch(self) -> str:
+        return f"{self.updates / self.per_epoch:.4g} of {self.target / self.per_epoch:.4g}"
 
     def _line(self, now: float) -> None:
         """A line in the log: how far it has come, and how long the rest will take."""
         self.told = now
         if not self.bar.disable:
             return
-        epochs = f"epoch {self.updates / self.per_epoch:.4g} of {self.target / self.per_epoch:.4g}"
         left = ""
         if self.updates > self.first:
             rest = (now - self.begun) / (self.updates - self.first) * (self.target - self.updates)
             left = f", {timedelta(seconds=round(rest))} left"
-        counts = f"{epochs}, {self.updates:,} of {self.target:,} updates"
+        counts = f"epoch {self._epoch()}, {self.updates:,} of {self.target:,} updates"
         logging.getLogger("gansrc").info("%s: %s%s%s", self.name, counts, left, self.score)

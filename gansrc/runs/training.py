@@ -288,10 +288,10 @@ def _previous(out: Path, material: Material, seed: int) -> Run | None:
         return None
     run, recipe = Run(out), material.recipe
     if run.recipe != recipe or run.record.seed != seed:
-        raise ValueError(
-            f"{out} holds a run of recipe {run.recipe.name!r} with seed {run.record.seed}"
-            f" or other values, not {recipe.name!r} with seed {seed}: choose another --out"
-        )
+        wanted = f"{recipe.name}, seed {seed}"
+        holds = f"{run.recipe.name}, seed {run.record.seed}"
+        found = "with other values" if holds == wanted else f"of {holds}"
+        raise ValueError(f"{out} holds a run {found}, not of {wanted}: choose another --out")
     if run.record.data.sha256 != material.dataset.sha256:
         raise ValueError(
             f"{out} was trained on other data ({run.record.data.source}): give --data for that, or choose"
