@@ -112,7 +112,7 @@ live("generator", (stage, kit) => {
     paint(large, x);
     large.dataset.believed = net.believed;
     words.textContent = `D says: real with ${percent(net.believed)}. (Of real test digits it says so with`
-      + ` ${percent(net.real)} on average: the black mark.)`;
+      + ` ${percent(net.real)} on average: the mark.)`;
     bar.say(`D says real with ${percent(net.believed)}`);
     bar.repaint();
     goal.check(net.believed > .65, "Reached: it takes this one for real.");

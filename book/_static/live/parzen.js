@@ -55,7 +55,7 @@ live("parzen", (stage, kit) => {
       draw("text", { x: width - 6, y: 36, "text-anchor": "end" }, "on points held out"));
   } });
   const words = kit.make("p", { class: "live-figures" });
-  const goal = kit.goal("the width that points held out would choose: the top of the black curve.");
+  const goal = kit.goal("the width that points held out would choose: the top of the lower curve.");
   const show = () => {
     const [onOwn, onHeld] = stage.score(state.sigma);
     words.textContent = `Nats a point: ${onOwn.toFixed(2)} on the samples, ${onHeld.toFixed(2)} on points held out.`;

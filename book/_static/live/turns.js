@@ -38,7 +38,7 @@ live("turns", (stage, kit) => {
   const show = () => {
     const { off } = now(), moment = Math.round(state.update);
     words.textContent = `Samples, mean distance from the circle: ${off.toFixed(2)}`;
-    plane.say(`k = ${state.k}, update ${moment}: fifty black points near a circle, green samples`
+    plane.say(`k = ${state.k}, update ${moment}: fifty points near a circle, green samples`
       + ` ${off.toFixed(2)} from it on average, blue where D says more than one half.`);
     plane.repaint();
     goal.check(off <= best + 1e-9, `Reached: k = ${state.k}, update ${moment}.`);
