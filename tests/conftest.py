@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +19,19 @@ if find_spec("beartype"):
 
 settings.register_profile("same", derandomize=True)  # other inputs: pytest --hypothesis-profile default
 settings.load_profile("same")
+
+STATIC = Path(__file__).parents[1] / "book" / "_static"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+]  # fmt: skip
+PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>{piece}</title>
+<link rel="stylesheet" href="{static}/custom.css"><link rel="stylesheet" href="{static}/live/live.css">
+<script defer src="{live}/live.js"></script><script defer src="{live}/{piece}.js"></script>
+<body><article class="bd-article">{data}
+<figure class="live" id="live-{piece}" data-live="{piece}" role="group" aria-label="{piece}">
+<div class="live-stage"></div><div class="live-still">still picture</div></figure></article></body></html>"""
 
 
 @pytest.fixture
@@ -36,3 +54,47 @@ def levels(tmp_path) -> str:
     parts["x_valid"][1000:] = rng.random((200, 4, 4)) > 0.1
     np.savez(file, **parts)
     return str(file)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The browser; its tests are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install -e .[test]")
+    if (found := next(filter(None, map(shutil.which, BROWSERS)), None)) is None:
+        pytest.skip("no Chromium: install it (Debian: apt install chromium)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_piece(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Open a page, from disk, that holds nothing but one piece of `book/_static/live`. A fault in its scripts
+    or a request to a host fails the test.
+
+    state: behind the #, such as "theorem-1:mean=1". data: what cells hand over, by name. folder: where the
+    scripts lie. More options are those of a tab: color_scheme, reduced_motion, java_script_enabled, viewport.
+    """
+    faults, tabs = list[str](), list[Any]()
+
+    def start(piece: str, state: str = "", data: dict[str, Any] | None = None, folder: Path = STATIC / "live",
+              **options: Any) -> Any:  # fmt: skip
+        scripts = "".join(
+            f'<script type="application/json" id="live-data-{name}">{json.dumps(value)}</script>'
+            for name, value in (data or {}).items()
+        )
+        file = tmp_path / f"{piece}.html"
+        text = PAGE.format(piece=piece, static=STATIC.as_uri(), live=folder.as_uri(), data=scripts)
+        file.write_text(text, encoding="utf-8")
+        tab = chromium.new_page(**{"viewport": {"width": 800, "height": 900}, **options})
+        tabs.append(tab)
+        tab.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        tab.on("request", lambda r: r.url.startswith("file:") or faults.append(f"request: {r.url}"))
+        tab.goto(file.as_uri() + (f"#{state}" if state else ""))
+        return tab
+
+    yield start
+    for tab in tabs:
+        tab.close()
+    assert not faults, "\n".join(faults)
