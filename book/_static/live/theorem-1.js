@@ -229,7 +229,7 @@ live("theorem-1", (stage, kit) => {
     "Drag the green points, or use the arrow keys on them; pull the right one up and a second bump grows.");
   stage.append(goal, densities, integrands, meter, figures,
     kit.make("div", { class: "live-bar" }, byHand,
-      kit.button("Set p_g = p_data", () => change({ ...COINS, drawn: "" })),
+      kit.button("Let G copy the data", () => change({ ...COINS, drawn: "" })),
       kit.button("Start again", () => change(DEFAULTS))),
     kit.make("div", { class: "live-bar" }, ...Object.values(sliders)), hint);
   show();
