@@ -96,7 +96,7 @@ def test_noise_and_coins_are_what_they_are_called(open_piece: Open) -> None:
 
 
 def test_the_goal_and_the_divergence(open_piece: Open) -> None:
-    """By either cost the game is won; where G is as fast as D it is not. The same seed gives the same game."""
+    """By either cost the game is won, not where G is as fast as D; a seed gives the same game again."""
     shown = "document.querySelector('.live-stage').now"
     tab = open_piece(PIECE, f"{PIECE}:round=300")
     now = tab.evaluate(f"({{...{shown}, bins: Array.from({shown}.bins)}})")
