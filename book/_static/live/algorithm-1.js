@@ -225,7 +225,7 @@ live("algorithm-1", (stage, kit) => {
   const said = kit.make("p", { class: "live-figures" });
   const show = () => {
     const jsd = history[game.round];
-    stage.now = { jsd, bins, round: game.round };
+    stage.now = { jsd, bins, history };
     const place = game.line === 0 ? "" : `, line ${game.line}${game.line < 6 ? `, step ${game.step} of ${state.k}` : ""}`;
     said.textContent = `Round ${game.round}${place}. JSD ${jsd.toFixed(3)} nats.`;
     Object.entries(listing).forEach(([number, element]) => {
@@ -235,7 +235,7 @@ live("algorithm-1", (stage, kit) => {
     drawing.say(`The data's two bumps, a histogram of what G makes, and D, after ${game.round} rounds. JSD ${jsd.toFixed(3)} nats.`);
     course.say(`JSD over ${game.round} rounds, now ${jsd.toFixed(3)} nats; the goal is 0.05.`);
     goal.check(jsd < GOAL, state.pace === "tenth"
-      ? "Reached. Now let G learn as fast as D, and watch it leave one bump for the other."
+      ? "Reached. Now let G learn 3 times as fast as D, and watch it lose them."
       : "Reached. Will it stay?");
     [drawing, course].forEach(plot => plot.repaint());
   };
