@@ -474,7 +474,7 @@ def test_a_run_killed_before_its_first_record_goes_on(tmp_path, images, few_samp
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(training, "write_json", killed)
+        patch.setattr(training, "write_together", killed)
         runs.train(SMALL, out, epochs=1, data=images)
     assert (out / "samples.png").exists() and not (out / "run.json").exists()
     resumed = runs.train(SMALL, out, epochs=1, data=images)
