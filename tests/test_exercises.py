@@ -113,7 +113,7 @@ def steepest() -> list[float]:
         d = torch.sigmoid(-w * (x - theta / 2))
         return -theory.value(d, p, torch.from_numpy(norm.pdf(x, theta, 1.5)), dx).item()
 
-    exact = {"method": "bounded", "bounds": (0, 4), "options": {"xatol": 1e-8}}
+    exact = {"method": "bounded", "bounds": (0, 2), "options": {"xatol": 1e-8}}
     return [minimize_scalar(cost, args=(theta,), **exact).x for theta in SHIFTS.tolist()]
 
 
