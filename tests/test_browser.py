@@ -47,11 +47,11 @@ OPEN_ALL = """() => {
 BAD_IMAGES = "[...document.images].filter(e => !e.alt.trim() || !e.naturalWidth).map(e => e.outerHTML)"
 CODE = """() => [...document.querySelectorAll("div.cell_input pre, div[class^=highlight-] pre")]
   .filter(e => !e.closest(".cell_output")).map(e => e.scrollWidth - e.clientWidth)"""
-# Height of the smallest letters of each picture that has any: they are nine pixels where it is `--least` wide.
+# Height of the smallest letters of each picture that has any: nine pixels where it is `--least` wide.
 LETTERS = """() => [...document.querySelectorAll("article img")].map(
   e => [parseFloat(e.style.getPropertyValue("--least")), e]).filter(([least]) => least).map(
   ([least, e]) => [9 * e.getBoundingClientRect().width / least, e.alt])"""
-AXE = """async more => (await axe.run({preload: false, resultTypes: ["violations"], ...more})).violations.flatMap(
+AXE = """async more => (await axe.run({preload: false, ...more})).violations.flatMap(
   rule => rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 200)}`))"""
 FOCUS = """() => {
   const e = document.activeElement, style = getComputedStyle(e);

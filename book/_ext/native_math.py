@@ -1,7 +1,7 @@
 """Formulas as MathML, which browsers draw by themselves.
 
-There is no script to load, to wait for, or to stop at with the tab key. Docutils translates; what it cannot read
-is a warning that names the formula.
+There is no script to load, to wait for, or to stop at with the tab key. Docutils translates; what it cannot
+read is a warning that names the formula.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SAME = [
 ]
 """TeX that docutils does not know, and what says the same."""
 
-FUNCTION = re.compile(r"<mi>([A-Za-z]{2,})</mi>(?=(<mo[^>]*>\(|<mrow><mo)?)")
+FUNCTION = re.compile(r"<mi>([A-Za-z]{2,})</mi>(?=(?:<mo>&ApplyFunction;</mo>)?(<mo[^>]*>\(|<mrow><mo)?)")
 SPACED = '<mo lspace="0.1667em" rspace="{1}">{0}</mo>'
 """The name of a function stands apart from what surrounds it, but for its bracket."""
 

@@ -1,8 +1,8 @@
 """What other programs are told of a page: a description, a card for its links, a way back from wrong ones.
 
 Descriptions are the first sentences of the pages. The address of the site follows from `repository: url`
-in `_config.yml` (GitHub serves the pages of owner/name at owner.github.io/name), or is `html: baseurl`; without
-one there is no picture on the card, and no list of pages for search engines.
+in `_config.yml` (GitHub serves the pages of owner/name at owner.github.io/name), or is `html: baseurl`;
+without one there is no picture on the card, and no list of pages for search engines.
 """
 
 from __future__ import annotations
