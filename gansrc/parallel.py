@@ -11,7 +11,6 @@ from datetime import timedelta
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, distributed, nn
-from torch.distributed.rendezvous import rendezvous
 
 from gansrc.game import Game
 from gansrc.model import Model
@@ -73,6 +72,8 @@ def in_touch() -> Iterator[None]:
 
 def _connect(backend: str, timeout: timedelta, card: torch.device | None = None) -> None:
     """Wait for the other processes, and connect with them."""
+    from torch.distributed.rendezvous import rendezvous  # not in every build of torch
+
     with in_touch():
         store, rank, size = next(rendezvous("env://", timeout=timeout))
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
