@@ -78,6 +78,14 @@ EXERCISES: dict[str, Exercise] = {
     # 1 Introduction
     "ex-best-accuracy": Exercise(lambda m: (1 + torch.erf(m / math.sqrt(8))) / 2, (SHIFTS,)),
     # 2 Related work
+    "ex-wink-empty": Exercise(lambda m: (-m).exp(), (SHIFTS,)),
+    "ex-ae-kl": Exercise(lambda m, s: (m * m + s * s - 1) / 2 - s.log(), (SHIFTS, P)),
+    "ex-boltzmann-sum": Exercise(lambda a: a.exp().log1p().sum(), (SHIFTS - 2,)),
+    "ex-score-bell": Exercise(lambda x, m, s: (m - x) / s**2, (SHIFTS, 1.2, 0.8)),
+    "ex-nce-share": Exercise(lambda p, q, nu: p / (p + nu * q), (P, Q, 10.0)),
+    "ex-gsn-two": Exercise(lambda p, q: q / (p + q), (P, Q)),
+    "ex-pm-spread": Exercise(lambda u: (1 - u.abs()) ** 2 / 3, (P - 0.5,)),
+    "ex-remarks-kink": Exercise(lambda x, s: (1 + torch.erf(x / s / math.sqrt(2))) / 2, (P - 0.3, 0.4)),
     # 3 Adversarial nets
     "ex-constant-d": Exercise(lambda c: (c * (1 - c)).log(), (P,)),
     "ex-steepness": Exercise(lambda theta, s: theta / s**2, (SHIFTS, 1.5)),
@@ -86,10 +94,10 @@ EXERCISES: dict[str, Exercise] = {
     "ex-energy": Exercise(lambda theta: 2 * theta.abs(), (SHIFTS - 2,)),
     "ex-least-squares": Exercise(lambda d: 2 * d * (1 - d) ** 2, (P,)),
     # 4 Theory
+    "ex-circles": Exercise(lambda h: (1 + h * h).sqrt(), (SHIFTS,)),
     "ex-share": Exercise(lambda p, q, share: share * p / (share * p + (1 - share) * q), (P, Q, 0.8)),
     "ex-logit": Exercise(lambda p, q: (p / q).log(), (P, Q)),
     "ex-uniform": Exercise(lambda s: (s - 1) * math.log(4), (P,)),
-    "ex-circles": Exercise(lambda h: (1 + h * h).sqrt(), (SHIFTS,)),
     "ex-lag": Exercise(lambda eta: 1 - eta / 2, (SHIFTS,)),
     "ex-strips": Exercise(lambda theta, w: (theta / w).clamp(max=1) * math.log(2), (SHIFTS, 2.0)),
     # 5 Experiments

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import torch
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import logit
-from scipy.stats import binom, norm
+from scipy.stats import binom, energy_distance, norm, poisson
 from torch.distributions import Normal, kl_divergence
 
 from gansrc import exercises as given
-from gansrc.exercises import EXERCISES, Exercise, P, Q, check
+from gansrc import theory
+from gansrc.exercises import EXERCISES, SHIFTS, Exercise, P, Q, check
+from gansrc.game import Game, Rules
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -78,14 +81,144 @@ def test_an_unknown_exercise_is_named() -> None:
 # --- Ours, worked out in another way --------------------------------------------------------------------
 
 
-def best_of_shares() -> list[float]:
-    """By a search at each point."""
+def best_of(share: float) -> list[float]:
+    """By a search at each point: the best D where that share of the points is real."""
 
     def cost(y: float, p: float, q: float) -> float:
-        return -(0.8 * p * math.log(y) + 0.2 * q * math.log1p(-y))
+        return -(share * p * math.log(y) + (1 - share) * q * math.log1p(-y))
 
     exact = {"method": "bounded", "bounds": (1e-9, 1 - 1e-9), "options": {"xatol": 1e-10}}
     return [minimize_scalar(cost, args=pair, **exact).x for pair in zip(P.tolist(), Q.tolist(), strict=True)]
+
+
+def best_accuracies() -> list[float]:
+    """Half the integral of the larger density."""
+    x = np.linspace(-10, 15, 20_001)
+    densities = [np.maximum(norm.pdf(x), norm.pdf(x, m)) for m in SHIFTS.tolist()]
+    return [density.sum() * (x[1] - x[0]) / 2 for density in densities]
+
+
+def values_of_constants() -> list[float]:
+    """On two arbitrary mass functions."""
+    p, q = np.array([0.2, 0.5, 0.3]), np.array([0.6, 0.3, 0.1])
+    return [theory.value(np.full(3, c), p, q).item() for c in P.tolist()]
+
+
+def steepest() -> list[float]:
+    """By a search for the w with the highest value of the game."""
+    x = torch.linspace(-15, 20, 7001, dtype=torch.float64)
+    p, dx = torch.from_numpy(norm.pdf(x, 0, 1.5)), (x[1] - x[0]).item()
+
+    def cost(w: float, theta: float) -> float:
+        d = torch.sigmoid(-w * (x - theta / 2))
+        return -theory.value(d, p, torch.from_numpy(norm.pdf(x, theta, 1.5)), dx).item()
+
+    exact = {"method": "bounded", "bounds": (0, 2), "options": {"xatol": 1e-8}}
+    return [minimize_scalar(cost, args=(theta,), **exact).x for theta in SHIFTS.tolist()]
+
+
+def folded() -> list[float]:
+    """The slope of P(z^2 < x), which is the share of (-1, 1) between the two roots."""
+    below = [[(2 * math.sqrt(at)) / 2 for at in (x - 1e-6, x + 1e-6)] for x in P.tolist()]
+    return [(right - left) / 2e-6 for left, right in below]
+
+
+def minibatches() -> list[int]:
+    """Counted in a game: what passes through D, which sees data and samples of its own step together."""
+    counts = []
+    for k in (1, 2, 7):
+        seen: list[int] = []
+        D = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Flatten(0))
+        D.register_forward_hook(lambda net, x, out, seen=seen: seen.append(len(x[0]) // 5))
+        noise = torch.distributions.Normal(torch.zeros(1), torch.ones(1))
+        game = Game(torch.nn.Linear(1, 1), D, noise, Rules(k=k, batch_size=5), torch.Generator())
+        game.play(torch.zeros(20, 1), 1)
+        counts.append(sum(seen))
+    return counts
+
+
+def energies() -> list[float]:
+    """Of many points in two places, by SciPy's measure squared."""
+    return [energy_distance([0.0] * 3, [theta] * 3) ** 2 for theta in (SHIFTS - 2).tolist()]
+
+
+def pulls_of_squares() -> list[float]:
+    """By differences of the cost in the logit."""
+    logits = torch.logit(P)
+    sides = [(torch.sigmoid(logits + step) - 1) ** 2 for step in (1e-6, -1e-6)]
+    return ((sides[1] - sides[0]) / 2e-6).tolist()
+
+
+def shifted_uniforms() -> list[float]:
+    """C on a grid."""
+    x = np.arange(0.0005, 2, 0.001)
+    pairs = [(x < 1, (x > s) & (x < 1 + s)) for s in P.tolist()]
+    return [theory.virtual_criterion(p, q, 0.001).item() for p, q in pairs]
+
+
+def at_once() -> list[float]:
+    """The size of the eigenvalues of one update of both numbers."""
+    return [abs(np.linalg.eigvals([[1, h], [-h, 1]])[0]) for h in SHIFTS.tolist()]
+
+
+def lagging() -> list[float]:
+    """A step of mirror descent from next to the data."""
+    q, wobble = np.array([0.5, 0.3, 0.2]), 1e-5 * np.array([1, -1, -1])
+    p = q * (1 + wobble)
+    new = [p * (p / (p + q)) ** -eta for eta in SHIFTS.tolist()]
+    return [((p / p.sum() / q - 1) / wobble).mean() for p in new]
+
+
+def strips() -> list[float]:
+    """JSD of two uniform densities on a grid."""
+    x = np.arange(0.0005, 7, 0.001)
+    pairs = [((x < 2) / 2.0, ((x > theta) & (x < theta + 2)) / 2.0) for theta in SHIFTS.tolist()]
+    return [theory.jsd(p, q, 0.001).item() for p, q in pairs]
+
+
+def all_hidden_states() -> float:
+    """Summed one by one."""
+    a = (SHIFTS - 2).tolist()
+    return math.log(sum(math.exp(sum(np.multiply(h, a))) for h in product((0, 1), repeat=len(a))))
+
+
+def costs_of_codes() -> list[float]:
+    """KL of two bells, integrated."""
+    found = []
+    for m, s in zip(SHIFTS.tolist(), P.tolist(), strict=True):
+        x = np.linspace(m - 12 * s, m + 12 * s, 20_001)
+        log_ratio = norm.logpdf(x, m, s) - norm.logpdf(x)
+        found.append((norm.pdf(x, m, s) * log_ratio).sum() * (x[1] - x[0]))
+    return found
+
+
+def scores() -> list[float]:
+    """By differences of the log-density."""
+    sides = [norm.logpdf(SHIFTS + step, 1.2, 0.8) for step in (1e-5, -1e-5)]
+    return ((sides[0] - sides[1]) / 2e-5).tolist()
+
+
+def shares_in_mouth() -> list[float]:
+    """A thousand steps of the chain, as a matrix."""
+    chains = [np.array([[1 - p, p], [q, 1 - q]]) for p, q in zip(P.tolist(), Q.tolist(), strict=True)]
+    return [np.linalg.matrix_power(chain, 1000)[0, 0] for chain in chains]
+
+
+def variances() -> list[float]:
+    """Of a fine grid of v, given u."""
+    edges = [1 - abs(u) for u in (P - 0.5).tolist()]
+    return [np.var((np.arange(10_000) + 0.5) / 5000 * edge - edge) for edge in edges]
+
+
+def blurred_slopes() -> list[float]:
+    """By differences of the mean over the noise, integrated."""
+    z = np.linspace(-8, 8, 40_001)
+    weights = norm.pdf(z) * (z[1] - z[0])
+
+    def mean(x: float) -> float:
+        return (np.maximum(0, x + 0.4 * z) * weights).sum()
+
+    return [(mean(x + 1e-3) - mean(x - 1e-3)) / 2e-3 for x in (P - 0.3).tolist()]
 
 
 def stretched_windows() -> list[float]:
@@ -292,7 +425,27 @@ def what_is_left() -> list[float]:
 
 
 OTHERWISE: dict[str, Callable[[], object]] = {
-    "ex-share": best_of_shares,
+    "ex-best-accuracy": best_accuracies,
+    "ex-wink-empty": lambda: poisson.pmf(0, SHIFTS),
+    "ex-ae-kl": costs_of_codes,
+    "ex-boltzmann-sum": all_hidden_states,
+    "ex-score-bell": scores,
+    "ex-nce-share": lambda: best_of(1 / 11),
+    "ex-gsn-two": shares_in_mouth,
+    "ex-pm-spread": variances,
+    "ex-remarks-kink": blurred_slopes,
+    "ex-constant-d": values_of_constants,
+    "ex-steepness": steepest,
+    "ex-fold": folded,
+    "ex-passes": minibatches,
+    "ex-energy": energies,
+    "ex-least-squares": pulls_of_squares,
+    "ex-circles": at_once,
+    "ex-share": lambda: best_of(0.8),
+    "ex-logit": lambda: [math.log(d / (1 - d)) for d in best_of(0.5)],
+    "ex-uniform": shifted_uniforms,
+    "ex-lag": lagging,
+    "ex-strips": strips,
     "ex-mnist-range": stretched_windows,
     "ex-parzen-normaliser": two_normalisers,
     "ex-parzen-missing": windows_without_a_class,
@@ -363,3 +516,19 @@ def test_each_exercise_is_asked_on_one_page_and_answered_in_its_own_solution() -
                 assert re.search(r"\bNone\b", code), f"{page}: the cell of {name} holds no placeholder"
                 asked.append(name)
     assert sorted(asked) == sorted(solved) == sorted(EXERCISES)
+
+
+def test_a_quiz_is_three_to_five_questions_with_an_answer_under_each() -> None:
+    question = r"\*\*(\d)\.\*\* (.+?)\n\n:::\{admonition\} Answer\n:class: dropdown quiz\n(\*\*.+?)\n:::\n\n"
+    for page in BOOK.rglob("*.md"):
+        parts = re.split(r"^## Quiz\n\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+        for part in parts:
+            quiz = part[: part.index(":::{admonition} Take-away")]
+            questions = re.findall(question, quiz)
+            assert [int(number) for number, _, _ in questions] == list(range(1, len(questions) + 1)), page
+            assert 3 <= len(questions) <= 5 and quiz.count("Answer\n") == len(questions), page
+            for _, asked, answered in questions:
+                choice = (
+                    r"\*\*(Right|Wrong)[.]?\*\*" if "*Right or wrong?*" in asked else r"\*\*\([abc]\)\*\*"
+                )
+                assert re.match(choice, answered), f"{page}: {answered[:60]}"
