@@ -141,7 +141,7 @@ class Book:
         self.write("imported/toys/drum.py", TOY)
         self.write("imported/toys/_private.py", '"""Not to be seen."""')
         self.write("book/api.md", API)
-        self.write("book/claims.md", "# Claims\n\n```{claims}\n```\n")
+        self.write("book/claims.md", "# Claims\n\n```{tally}\n```\n\n```{claims}\n```\n")
         self.write("book/claims.yml", CLAIMS)
 
     def write(self, name: str, text: str) -> None:
@@ -209,13 +209,23 @@ def test_a_script_stands_once_on_a_page(built: Book) -> None:
 
 
 def test_a_chapter_can_be_downloaded_as_a_notebook(built: Book) -> None:
-    assert (built.folder / "_build/html/_sources/book/chapter.ipynb").exists()
+    file = built.folder / "_build/html/_sources/book/chapter.ipynb"
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    assert "SystemExit" in "".join(cells[0]["source"])  # without an address it can only tell
+    assert "> Said of (4)." in "".join(cells[1]["source"])
     assert "chapter.ipynb" in (built.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
 
 
 def test_figures_of_a_chapter_reach_the_other_pages(built: Book) -> None:
     assert "1.25 × 10⁻¹⁶ is agrees ." in built.text("index")
     assert "agrees It holds." in built.text("claims")
+
+
+def test_verdicts_are_counted_and_the_counts_filter_the_table(built: Book) -> None:
+    assert "Claims # 1 agree Claim " in built.text("claims")
+    source = (built.folder / "_build/html/book/claims.html").read_text(encoding="utf-8")
+    assert 'href="#agrees"' in source and "claims.js" in source and "section-" in source
+    assert "claims.js" not in (built.folder / "_build/html/book/index.html").read_text(encoding="utf-8")
 
 
 def test_a_figure_stands_on_another_page_too(book: Book) -> None:
@@ -308,6 +318,7 @@ def test_a_corrupted_figure_flips_the_verdict_on_pages_that_nobody_touched(book:
     book.write("book/chapter.md", CHAPTER.replace("1.25e-16", "1.25e-6"))
     assert book.build() == 0
     assert "does not agree It fails." in book.text("claims")
+    assert "Claims # 1 do not agree Claim " in book.text("claims")
     assert "1.25 × 10⁻⁶ is does not agree ." in book.text("index")
     assert "verdict disagrees admonition" in (book.folder / "_build/html/book/index.html").read_text("utf-8")
     kept = list((book.folder / "_build/.jupyter_cache/executed").iterdir())
@@ -364,6 +375,8 @@ def test_an_address_brings_the_buttons_that_need_one(book: Book) -> None:
     book.write("book/chapter.md", CHAPTER)
     assert book.build() == 0, book.log
     page = (book.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
+    file = book.folder / "_build/html/_sources/book/chapter.ipynb"
+    assert "git clone --quiet --depth 1 https://github.com/somebody/something" in file.read_text("utf-8")
     for url in (
         "https://colab.research.google.com/github/somebody/something/blob/notebooks/book/chapter.ipynb",
         "https://mybinder.org/v2/gh/somebody/something/notebooks?urlpath=lab/tree/book/chapter.ipynb",
