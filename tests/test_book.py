@@ -384,6 +384,10 @@ def test_an_address_brings_the_buttons_that_need_one(book: Book) -> None:
         "https://github.com/somebody/something/issues/new",
     ):
         assert url in html.unescape(page)
+    site = "https://somebody.github.io/something/"
+    assert f'<meta property="og:image" content="{site}_static/readme.png">' in page
+    assert f"<loc>{site}book/chapter.html</loc>" in (book.folder / "_build/html/sitemap.xml").read_text()
+    assert f'<base href="{site}">' in (book.folder / "_build/html/404.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture

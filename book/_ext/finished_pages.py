@@ -29,6 +29,7 @@ MENDED = {
     r'(<div id="pst-primary-sidebar") class': r'\1 role="complementary" aria-label="Contents" class',
     r"<title>([^<]*) &#8212; \1</title>": r"<title>\1</title>",
     r' role="doc-biblioentry"': ' role="listitem"',
+    r'<th class="[^"]*"><p>(?:\s|&nbsp;|&#160;)*</p></th>': "<td></td>",
 }  # fmt: skip
 """What is replaced by what."""
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
