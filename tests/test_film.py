@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from gansrc.film import BASE, WIDTH, X_LINE, Z_LINE, Film, Frame
+from gansrc.film import BASE, WIDTH, X_LINE, Z_LINE, Film, Frame, hand_over
 
 GRID = np.linspace(-4.0, 4.0, 81)
 BELL = np.exp(-(GRID**2) / 2) / np.sqrt(2 * np.pi)
@@ -101,3 +101,10 @@ def test_values_far_away_stay_short_and_finite() -> None:
     page = film(far)._repr_html_()
     numbers = re.findall(r"[^ LM]+", payload(page)[0][1])
     assert np.isfinite(np.array(numbers, dtype=float)).all() and max(map(len, numbers)) <= 6
+
+
+def test_what_a_cell_hands_over_is_read_back_whatever_is_in_it():
+    html = hand_over("game", words="</script><b>", numbers=[1, 0.5]).data
+    start, end = '<script type="application/json" id="live-data-game">', "</script>"
+    assert html.startswith(start) and html.endswith(end) and html.count("<") == 2
+    assert json.loads(html[len(start) : -len(end)]) == {"words": "</script><b>", "numbers": [1, 0.5]}

@@ -92,7 +92,7 @@ live("generator", (stage, kit) => {
     x.forEach((value, i) => image.data.set([value * 255, value * 255, value * 255, 255], 4 * i));
     canvas.getContext("2d").putImageData(image, 0, 0);
   };
-  const percent = p => `${(100 * p).toFixed(0)} %`;
+  const percent = p => `${(100 * p).toFixed(0)}\u00a0%`;
   const screen = () => make("canvas", { width: side, height: side, "aria-hidden": "true" });
 
   const large = screen();
@@ -105,7 +105,7 @@ live("generator", (stage, kit) => {
         kit.draw("text", { x: x(p), y: 42, "text-anchor": anchor }, `${["fake", "1/2", "real"][2 * p]}`)));
     if (net) svg.append(kit.draw("path", { d: `M${x(net.real)} 7V29` }));
   } });
-  const goal = kit.goal("move z until D says real with more than 65 %.");
+  const goal = kit.goal("move z until D says real with more than 60\u00a0%.");
   const show = () => {
     const x = net.generate(current());
     net.believed = net.judge(x);
@@ -115,7 +115,7 @@ live("generator", (stage, kit) => {
       + ` ${percent(net.real)} on average: the mark.)`;
     bar.say(`D says real with ${percent(net.believed)}`);
     bar.repaint();
-    goal.check(net.believed > .65, "Reached: it takes this one for real.");
+    goal.check(net.believed > .6, "Reached: it takes this one for real.");
     const near = Math.round(state.at) % 10;
     row.childNodes.forEach((one, i) => one.setAttribute("aria-pressed", String(i === near)));
     kit.keep(state, usual);
