@@ -25,6 +25,7 @@ from gansrc import datasets, runs
 from gansrc.cli import main
 from gansrc.networks import Dropout
 from gansrc.parallel import Place, Shared
+from gansrc.runs.files import MARK
 from gansrc.streams import drawing_from
 
 HOME = Path(__file__).parents[1]
@@ -164,7 +165,7 @@ def workers(process: subprocess.Popen) -> dict[int, int]:
 def contents(folder: Path) -> dict[str, bytes]:
     """A run's files, without what tells the time and the place."""
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    found = {name: path.read_bytes() for name, path in files.items() if name != ".lock"}
+    found = {name: path.read_bytes() for name, path in files.items() if name not in (".lock", MARK)}
     record = json.loads(found["run.json"])
     for name in ("legs", "seconds", "history_sha256"):
         del record[name]

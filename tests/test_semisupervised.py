@@ -324,7 +324,7 @@ def test_from_the_command_line_to_a_record(tmp_path, monkeypatch):
         ({"y_train": None, "y_valid": None, "y_test": None}, {}, "has no labels"),
         ({}, {"labels": 300}, "300 labels take 100 images of each class, class 0 has 20 images"),
         ({}, {"labels": 2}, "labels must be a multiple of the 3 classes, got 2"),
-        ({}, {"classes": 2}, "has labels up to 2, semisupervised-small has 2 classes"),
+        ({}, {"classes": 2}, "has labels from 0 to 2, semisupervised-small has 2 classes"),
     ],
 )
 def test_data_that_do_not_fit_are_told_in_a_line(tmp_path, monkeypatch, capsys, arrays, changes, message):

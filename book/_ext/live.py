@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import hashlib
 import html
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,8 @@ def write_weights(app: Sphinx, env: BuildEnvironment) -> list[str]:
     key = hashlib.sha256("".join(parts).encode()).hexdigest()
     if file.exists() and getattr(env, "live_weights_key", "") == key:
         return []
-    live_weights.write(run, file)
+    # by a process of its own: this one has autodoc's modules, whose types cannot be looked up
+    subprocess.run([sys.executable, live_weights.__file__, str(run.folder), str(file)], check=True)
     env.live_weights_key = key
     return [page for page, data in env.metadata.items() if "generator" in data.get("live", ())]
 

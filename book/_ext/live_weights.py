@@ -9,6 +9,7 @@ inputs leave open of its own. Steps and the rounding's integers are in Rice's co
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -175,3 +176,7 @@ def write(run: Run, file: Path, codes: int = 5000) -> None:
     text = packed(layers + discriminator(judge, x), extra)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(f'\ufeffvar generatorWeights="{text}";\n'.encode("utf-16-le"))
+
+
+if __name__ == "__main__":
+    write(Run(Path(sys.argv[1])), Path(sys.argv[2]))
