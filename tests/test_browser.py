@@ -49,7 +49,7 @@ BAD_IMAGES = "[...document.images].filter(e => !e.alt.trim() || !e.naturalWidth)
 CODE = """() => [...document.querySelectorAll("div.cell_input pre, div[class^=highlight-] pre")]
   .filter(e => !e.closest(".cell_output")).map(e => e.scrollWidth - e.clientWidth)"""
 # Height of the smallest letters of each picture that has any: nine pixels where it is `--least` wide.
-LETTERS = """() => [...document.querySelectorAll("article img")].map(
+LETTERS = """() => [...document.querySelectorAll("article img")].filter(e => e.offsetParent).map(
   e => [parseFloat(e.style.getPropertyValue("--least")), e]).filter(([least]) => least).map(
   ([least, e]) => [9 * e.getBoundingClientRect().width / least, e.alt])"""
 AXE = """async ([exclude, more]) => (await axe.run({exclude}, {preload: false, ...more})).violations.flatMap(

@@ -10,6 +10,8 @@ window.addEventListener("load", () => {
       return room > 0 && formula.firstElementChild.getBoundingClientRect().width > room;
     });
     wide.forEach(formula => formula.classList.add("wide"));
+    for (const box of article.querySelectorAll("figure, .cell_output"))  // what scrolls can be reached by keys
+      box.scrollWidth > box.clientWidth + 1 ? box.tabIndex = 0 : box.removeAttribute("tabindex");
   };
   if (article) new ResizeObserver(mark).observe(article); // calls once now, and when a box is opened
 });
