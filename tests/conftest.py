@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,12 +20,8 @@ if find_spec("beartype"):
 settings.register_profile("same", derandomize=True)  # other inputs: pytest --hypothesis-profile default
 settings.load_profile("same")
 
-STATIC = Path(__file__).parents[1] / "book" / "_static"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-]  # fmt: skip
+BOOK = Path(__file__).parents[1] / "book"
+STATIC = BOOK / "_static"
 PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>{piece}</title>
 <link rel="stylesheet" href="{static}/custom.css"><link rel="stylesheet" href="{static}/live/live.css">
 <script defer src="{live}/live.js"></script><script defer src="{live}/{piece}.js"></script>
@@ -60,10 +56,13 @@ def levels(tmp_path) -> str:
 def chromium() -> Iterator[Any]:
     """The browser; its tests are skipped where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install -e .[test]")
-    if (found := next(filter(None, map(shutil.which, BROWSERS)), None)) is None:
+    sys.path.append(str(BOOK / "_ext"))
+    from whole_book import CHROMIUM, FLAGS
+
+    if CHROMIUM is None:
         pytest.skip("no Chromium: install it (Debian: apt install chromium)")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 
