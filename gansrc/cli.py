@@ -80,6 +80,11 @@ def _complain(told: object) -> None:
     print("gansrc:", " ".join(str(told).split()), file=sys.stderr)
 
 
+def _path(text: str) -> Path:
+    """A path, from the home folder if it begins with ~: shells leave that in --out=~/runs as it is."""
+    return Path(os.path.expanduser(text))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = terminal.Parser(prog="gansrc", description="Generative Adversarial Nets (2014), executed.")
     parser.add_argument("--version", action="version", version=f"gansrc {gansrc.__version__}")
@@ -97,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         required=True,
         metavar="DIR",
         help="run folder, made if absent; of several runs: the folder of theirs",
@@ -117,12 +122,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     train.add_argument("--data", metavar="FILE.npz", help="your own images: an .npz with x_train")
     train.add_argument(
-        "--pretrained", type=Path, metavar="DIR", help="the run of another recipe that this one starts from"
+        "--pretrained", type=_path, metavar="DIR", help="the run of another recipe that this one starts from"
     )
     train.set_defaults(run=_train)
 
     sample = commands.add_parser("sample", help="draw samples of a run: DIR/samples.npy and a picture of 100")
-    sample.add_argument("run_folder", type=Path, metavar="DIR")
+    sample.add_argument("run_folder", type=_path, metavar="DIR")
     sample.add_argument("-n", type=int, default=10_000, help="how many (10,000)")
     sample.add_argument("--seed", type=int, default=0)
     sample.set_defaults(run=_sample)
@@ -131,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", help="Parzen log-likelihood of a run, or of anybody's samples.npy"
     )
     evaluate.add_argument(
-        "what", type=Path, metavar="DIR|SAMPLES.npy", help="a run, or (n, 784) samples in [0, 1]"
+        "what", type=_path, metavar="DIR|SAMPLES.npy", help="a run, or (n, 784) samples in [0, 1]"
     )
     evaluate.add_argument(
         "--data",
@@ -146,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     listing = commands.add_parser("runs", help="list recorded runs")
-    listing.add_argument("root", type=Path, nargs="?", help="book/runs and the current folder, by default")
+    listing.add_argument("root", type=_path, nargs="?", help="book/runs and the current folder, by default")
     listing.set_defaults(run=_runs)
 
     recipes = commands.add_parser("recipes", help="list what can be trained, or describe one of them")

@@ -136,10 +136,24 @@ def load(name: str) -> Dataset:
         return arrays(Path(name))
     named = {"mnist": mnist, "faces": faces, "tfd": tfd, "lfw": lfw, "cifar10": cifar10, "wink": wink}
     if name not in named:
-        if Path(name).suffix and Path(name).is_file():
+        path = Path(_absolute(name))
+        if path.is_file():
             raise ValueError(f"{name} is no .npz: save its images as x_train of one with numpy.savez")
+        if path.is_dir():
+            raise ValueError(f"{name} is a folder: give the path of an .npz that holds x_train")
+        if is_path(name):
+            raise FileNotFoundError(f"no data file {path}: give the path of an .npz that holds x_train")
         raise ValueError(f"unknown data set {name!r}: give {', '.join(named)} or the path of an .npz file")
     return named[name]()
+
+
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def is_path(word: str) -> bool:
+    """Whether a word is meant as the path of a file or folder, there or not, rather than as a name."""
+    return Path(word).name != word or word.startswith("~") or bool(Path(word).suffix)
 
 
 def at_hand(name: str) -> Dataset | None:
@@ -342,7 +356,7 @@ def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
 
 def arrays(path: Path) -> Dataset:
     """Your own data, an .npz: see `gansrc.yours.read`. Raises ValueError or FileNotFoundError."""
-    path = Path(os.path.abspath(path.expanduser()))
+    path = Path(_absolute(path))
     parts, labels = yours.read(path)
     parts = {part: yours.upright(x) for part, x in parts.items()}
     train, valid, test = (parts[part].flatten(1) for part in ("train", "valid", "test"))

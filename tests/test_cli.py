@@ -171,7 +171,7 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
         ),
         (
             ["train", "mnist", "--out", str(tmp_path / "a"), "--seeds", "0"],
-            "--seeds must be at least 1, got 0",
+            "--seeds must lie between 1 and 200, got 0",
         ),
         (["evaluate", str(taken)], "holds no run.json: give the folder of a run"),
         (["sample", str(taken)], "holds no run.json"),
@@ -334,8 +334,9 @@ def test_a_record_of_another_programs_stays_alone(tmp_path, images, small, capsy
     ("recipe", "more", "message"),
     [
         ("small", ["--data", "nowhere.npz"], "nowhere.npz: give the path"),
-        ("small", ["--data", "nowhere.npz", "--seeds", "1000"], "nowhere.npz: give the path"),
+        ("small", ["--data", "nowhere.npz", "--seeds", "200"], "nowhere.npz: give the path"),
         ("abacus", [], "unknown recipe 'abacus'"),
+        ("small", ["--seeds", "1000000"], "--seeds must lie between 1 and 200, got 1000000: train more by a"),
         ("small", ["--device", "abacus"], "unknown device 'abacus'"),
         ("small", ["--epochs", "0"], "epochs must be at least 1"),
         ("small", ["--pretrained", "nowhere"], "starts from nothing: leave --pretrained"),

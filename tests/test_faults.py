@@ -151,6 +151,75 @@ def test_another_kind_of_file_is_told_as_such(tmp_path):
         datasets.load(str(tmp_path / "x.npy"))
 
 
+@pytest.mark.parametrize("file", ["x.npy", "./x", "x/y", "~/x.mat", "~nobody-of-that-name/x", "x.npz"])
+@pytest.mark.parametrize("command", ["train small --out new --data", "evaluate samples.npy --data"])
+def test_a_data_file_that_is_not_there_is_told_as_such(tmp_path, small, monkeypatch, capsys, command, file):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save("samples.npy", np.zeros((20, 4)))
+    code, said = run_cli(capsys, *command.split(), file)
+    told = tmp_path / file.removeprefix("~/")
+    assert code == 2 and said == f"gansrc: no data file {told}: give the path of an .npz that holds x_train"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "train small --out new --data here",
+            "here is a folder: give the path of an .npz",
+        ),
+        ("train small --out new --data file", "file is no .npz: save its images as x_train of one with"),
+        ("train small --out new --data smal", "unknown data set 'smal': give mnist, "),
+        ("train nowhere/run --out new", "nowhere/run is not there: give the folder of a recorded run"),
+        (
+            "train ./file small --out new",
+            "./file is a file: give the folder of a recorded run",
+        ),
+        (
+            "train file.npz:3 --out new",
+            "file.npz is not there: give the folder of a recorded run",
+        ),
+        ("train small second --out new --pretrained no", "no holds no run.json: give --pretrained a run of"),
+        ("train second --out new --pretrained file", "file holds no run.json: give the folder of a run"),
+        ("train file --out new", "unknown recipe 'file': choose one of small, second"),
+        ("sample file", "file holds no run.json: give the folder of a run"),
+        (
+            "sample loop",
+            "run.json cannot be read (",
+        ),
+        ("sample here", "run.json cannot be read ("),
+        (
+            "evaluate no.npy --data no.npz",
+            "no file or folder no.npy: give a run's folder",
+        ),
+        ("evaluate here", "run.json cannot be read ("),
+        ("runs file", "no folder file: give the folder that holds the runs"),
+    ],
+)
+def test_whatever_else_lies_where_a_path_leads_is_told_in_one_line(
+    tmp_path, images, small, monkeypatch, capsys, command, message
+):
+    monkeypatch.setattr(SMALL.__class__, "builds_on", lambda self: "small" if self.name == "second" else "")
+    catalogue.RECIPES["second"] = dataclasses.replace(SMALL, name="second")
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("text")
+    Path("loop").symlink_to("loop")
+    Path("here/run.json").mkdir(parents=True)
+    before = tree(tmp_path)
+    code, said = run_cli(capsys, *command.split())
+    assert code == 2 and message in said and "\n" not in said, said
+    assert tree(tmp_path) == before
+
+
+def test_a_tilde_is_the_home_folder_also_where_the_shell_leaves_it(tmp_path, images, small, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert main(["train", "small", "--data", images, "--epochs", "1", "--out=~/run"]) == 0
+    assert main(["sample", "~/run", "-n", "10"]) == 0
+    assert (tmp_path / "home" / "run" / "samples.npy").exists() and not Path("~").exists()
+
+
 def test_without_a_home_the_data_folder_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as without HOME and an entry
     for name in ("GANSRC_DATA", "XDG_CACHE_HOME", "LOCALAPPDATA"):

@@ -12,12 +12,15 @@ from typing import cast
 
 import torch
 
-from gansrc import catalogue, parallel
+from gansrc import catalogue, datasets, parallel
 from gansrc.model import Recipe
 from gansrc.runs.run import Run
 from gansrc.runs.signals import Stopped, stop_requested
 from gansrc.runs.training import Material, train_seeds, usable_device
 from gansrc.streams import check_seed
+
+MOST_SEEDS = 200
+"""Seeds at once: each holds a file open, and some systems allow 256."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,11 @@ def plan(
         job = _job(words[0], out, epochs, seed, data, pretrained)
         if seeds is None:
             return [job]
-        if seeds < 1 or job.recorded:
-            fault = "go with a recipe's name" if job.recorded else "must be at least 1"
-            raise ValueError(f"--seeds {fault}, got {seeds if seeds < 1 else words[0]}")
+        if job.recorded:
+            raise ValueError(f"--seeds go with a recipe's name, got {words[0]}")
+        if not 1 <= seeds <= MOST_SEEDS:
+            more = ": train more by a command each, with --seed" if seeds > 1 else ""
+            raise ValueError(f"--seeds must lie between 1 and {MOST_SEEDS}, got {seeds}{more}")
         if out.name in ("", ".."):
             raise ValueError(
                 f"--seeds needs a folder with a name as --out, got {out}: give one like runs/mine"
@@ -110,6 +115,8 @@ def plan(
         if any(folder in other.folders.values() for other in jobs):
             raise ValueError(f"two runs would go into {folder}: train one of them by itself")
         below = job.recipe.builds_on()
+        if below and pretrained and not (pretrained / "run.json").exists():  # told before others are trained
+            raise FileNotFoundError(f"{pretrained} holds no run.json: give --pretrained a run of {below}")
         job = dataclasses.replace(job, pretrained=(pretrained or out / below) if below else None)
         at = next((n for n, other in enumerate(jobs) if _go_together(other, job)), len(jobs))
         if at < len(jobs):
@@ -150,6 +157,9 @@ def _job(
     name = _name(word)
     if name != word:
         epochs = int(word.removeprefix(f"{name}:"))
+    if name not in catalogue.RECIPES and datasets.is_path(name) and not Path(name).is_dir():
+        found = "is a file" if Path(name).exists() else "is not there"
+        raise FileNotFoundError(f"{name} {found}: give the folder of a recorded run, or a recipe's name")
     if name in catalogue.RECIPES or not Path(name).is_dir():
         recipe = catalogue.recipe(name)
         return Job(recipe, recipe.epochs if epochs is None else epochs, {seed: out}, data, pretrained)

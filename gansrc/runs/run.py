@@ -43,8 +43,10 @@ class Run:
         file = self.folder / "run.json"
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"{self.folder} holds no run.json: give the folder of a run") from None
+        except OSError as error:
+            raise OSError(f"{file} cannot be read ({error.strerror}): give the folder of a run") from None
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} cannot be read ({error}): restore it or train anew") from None
         try:
