@@ -31,7 +31,7 @@ import gansrc
 from gansrc import datasets, mosaics, parzen, recipes, runs
 from gansrc.gan import TrainedGenerator, walk
 from gansrc.models.vae import VAE_MNIST
-from gansrc.runs import training
+from gansrc.runs import progress, signals, training
 from gansrc.runs.provenance import provenance
 
 RULES = dataclasses.replace(recipes.MNIST.rules, batch_size=10)
@@ -230,6 +230,27 @@ def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, few_samples, ho
     assert torch.equal(everything(resumed), everything(whole))
     assert resumed.history["epoch"].tolist() == list(range(1, epochs + 1))
     assert len(list(out.glob("checkpoint-*"))) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
+def test_a_pause_is_no_time_of_training(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(signals, "TICK", 0.05)
+    monkeypatch.setattr(signals, "LEAST_PAUSE", 1.0)
+    step, pid, rows, paused = progress.Progress.step, os.getpid(), list[float](), list[int]()
+
+    def pause_once(self: progress.Progress, n: int, means: Any, row: Any, now: float) -> None:
+        step(self, n, means, row, now)
+        rows.extend([now] if row else [])
+        if self.updates > 30 and not paused:
+            paused.append(self.updates)
+            with subprocess.Popen(["sh", "-c", f"sleep 2; kill -CONT {pid}"]):
+                os.kill(pid, signal.SIGSTOP)
+
+    monkeypatch.setattr(progress.Progress, "step", pause_once)
+    run = runs.train(SMALL, tmp_path / "run", epochs=4, data=images)
+    told = run.history["seconds"][-1] - run.history["seconds"][0]
+    assert paused and 0 < told < rows[-1] - rows[0] - 1.5
+    assert run.record.seconds >= run.history["seconds"][-1]
 
 
 def test_seeds_trained_at_once_have_the_records_they_would_have_alone(tmp_path, images):

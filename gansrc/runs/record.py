@@ -132,10 +132,10 @@ class Images:
 class Record:
     """The record of a run.
 
-    recipe: `Recipe.values`. seconds: of training. epoch_so_far: sums of the reports of a row of the history
-    that is not complete. history_sha256: of history.csv as far as `updates`; the first records have none.
-    diverged: the update before which the costs ceased to be finite. earlier: evaluations of fewer updates.
-    samples, average_samples, walk, film, reconstructions: images in place of weights.
+    recipe: `Recipe.values`. seconds: of training, without pauses. epoch_so_far: sums of the reports of a row
+    of the history that is not complete. history_sha256: of history.csv as far as `updates`; the first
+    records have none. diverged: the update before which the costs ceased to be finite. earlier: evaluations
+    of fewer updates. samples, average_samples, walk, film, reconstructions: images in place of weights.
     """
 
     recipe: dict[str, Any]

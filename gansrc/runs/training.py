@@ -43,7 +43,7 @@ from gansrc.runs.progress import Progress
 from gansrc.runs.provenance import provenance
 from gansrc.runs.record import Checkpoint, Data, Leg, Pretrained, Record
 from gansrc.runs.run import EVALUATION_SEED, Run
-from gansrc.runs.signals import Stopped, say, stop_requested
+from gansrc.runs.signals import Stopped, pauses, say, stop_requested
 from gansrc.streams import check_seed
 
 EVALUATE_EVERY = 5
@@ -348,18 +348,19 @@ def _train_until(
         t.record = dataclasses.replace(t.record, legs=(*t.record.legs, leg))
     names = ", ".join(t.out.name for t in trainings[:2]) + (", ..." if len(trainings) > 2 else "")
     clock = saved = time.monotonic()
+    still = 0.0
     told = Progress(names, first.updates, target, material.per_epoch, clock, until)
     pause = 60.0
-    with stop_requested() as stop, told, tensor_float_32():
+    with stop_requested() as stop, told, tensor_float_32(), pauses() as paused:
         while first.updates < target and not stop() and (clock < until or first.updates == leg.from_update):
             n = min(at_once, per_row - first.updates % per_row, target - first.updates)
             reports = fit(material.train, n)
-            now = time.monotonic()
+            now, rest = time.monotonic(), paused()
             if n == at_once and now - clock < 0.2:
                 at_once = min(2 * at_once, 100)  # few words with a fast device, a quick stop of a slow one
             for t, means in zip(trainings, reports, strict=True):
-                t.add(means, n, now - clock)
-            clock = now
+                t.add(means, n, max(now - clock - (rest - still), 0.0))
+            clock, still = now, rest
             row_ends = first.updates % per_row == 0
             for t in trainings if row_ends else ():
                 t.end_row(material)
