@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import lines
@@ -20,6 +21,14 @@ HEIGHTS = (140, 160)
 def write() -> None:
     """Write the page anew."""
     (lines.RESULTS / "README.md").write_text(text(), encoding="utf-8")
+
+
+def tell(part: Callable[[lines.Line], str], new: lines.Line, record: bool) -> None:
+    """Print a measurement as this part of the page; to `--record` keep it, and write the page anew."""
+    print(part(new))
+    if record:
+        lines.add(part.__name__, new)
+        write()
 
 
 def text() -> str:

@@ -81,10 +81,7 @@ def main() -> None:
     if not first:
         return
     new = lines.line(torch.device("cpu"), processes=size, rounds=ROUNDS, results=results)
-    print(page.parallel(new))
-    if given.record:
-        lines.add("parallel", new)
-        page.write()
+    page.tell(page.parallel, new, given.record)
 
 
 if __name__ == "__main__":

@@ -177,10 +177,7 @@ def main() -> None:
         torch.device("cpu"), unit=products.as_line(unit), rounds=ROUNDS, samples=origin, data=mnist.name,
         checked=CHECKED, rows=rows,
     )  # fmt: skip
-    print(page.parzen(new))
-    if record:
-        lines.add("parzen", new)
-        page.write()
+    page.tell(page.parzen, new, record)
 
 
 if __name__ == "__main__":

@@ -124,10 +124,7 @@ def main() -> None:
     given = arguments.parse_args()
     sizes = {" x ".join(map(str, size)): fastest(size, given.device) for size in (UPDATE, PARZEN)}
     new = lines.line(torch.device(given.device), gflops={size: found.all for size, found in sizes.items()})
-    print(page.products(new))
-    if given.record:
-        lines.add("products", new)
-        page.write()
+    page.tell(page.products, new, given.record)
 
 
 if __name__ == "__main__":

@@ -203,10 +203,7 @@ def main() -> None:
         )
         if given.device == "cuda":
             new["whole_run_seconds"] = {r.name: whole_run(r, mnist, given.device) for r in both}
-    print(page.training(new))
-    if given.record:
-        lines.add("training", new)
-        page.write()
+    page.tell(page.training, new, given.record)
 
 
 if __name__ == "__main__":

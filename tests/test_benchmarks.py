@@ -53,6 +53,16 @@ def test_the_page_of_results_is_made_of_the_lines_and_the_records(tool):
     assert page == tool("page").text(), "run python benchmarks/page.py"
 
 
+def test_a_measurement_is_told_and_kept_if_asked_to(tool, monkeypatch, capsys):
+    page, kept = tool("page"), []
+    monkeypatch.setattr(page.lines, "add", lambda *line: kept.append(line))
+    monkeypatch.setattr(page, "write", lambda: kept.append("page"))
+    (new, *_) = page.lines.latest("products")
+    for record, expected in ((False, []), (True, [("products", new), "page"])):
+        page.tell(page.products, new, record)
+        assert kept == expected and capsys.readouterr().out == page.products(new) + "\n"
+
+
 def test_seconds_to_a_score_are_of_the_first_row_that_had_it(tool, tmp_path, images):
     page, run = tool("page"), runs.train(SMALL, tmp_path / "run", epochs=1, data=images)
     (run.folder / "history.csv").write_text(
