@@ -200,8 +200,7 @@ def test_a_data_file_that_is_not_there_is_told_as_such(tmp_path, small, monkeypa
 def test_whatever_else_lies_where_a_path_leads_is_told_in_one_line(
     tmp_path, images, small, monkeypatch, capsys, command, message
 ):
-    monkeypatch.setattr(SMALL.__class__, "builds_on", lambda self: "small" if self.name == "second" else "")
-    catalogue.RECIPES["second"] = dataclasses.replace(SMALL, name="second")
+    catalogue.RECIPES["second"] = dataclasses.replace(SMALL, name="second", pretrained="small")
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("text")
     Path("loop").symlink_to("loop")

@@ -168,10 +168,10 @@ def test_a_run_that_builds_on_another_finds_it_beside_its_own(tmp_path, book, mo
     monkeypatch.setattr(runs.jobs, "train_seeds", train_seeds)
     upper = dataclasses.replace(catalogue.recipe("small"), pretrained="small")
     monkeypatch.setitem(catalogue.RECIPES, "upper", upper)
-    out = tmp_path / "again"
+    out, mine = tmp_path / "again", book / "small-seed-3"
     assert main(["train", "small", "upper", "--out", str(out)]) == 0
-    assert main(["train", "small", "upper", "--pretrained", "mine", "--out", str(out)]) == 0
-    assert given == [None, out / "small", None, Path("mine")]
+    assert main(["train", "small", "upper", "--pretrained", str(mine), "--out", str(out)]) == 0
+    assert given == [None, out / "small", None, mine]
 
 
 def test_a_log_has_a_line_at_the_start_at_each_row_and_each_minute_without_one(

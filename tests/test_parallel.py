@@ -206,32 +206,25 @@ def wait_for(log: Path, words: str, process: subprocess.Popen) -> None:
 
 @pytest.mark.slow
 @needs_proc
-def test_two_processes_train_eight_seeds_as_one_does_also_if_one_of_them_is_killed(tmp_path):
-    def folders(name: str) -> list[Path]:
-        return [tmp_path / f"{name}-seed-{seed}" for seed in range(8)]
-
-    def train_by_one(epochs: int) -> None:
-        words = ["gan-wink", "--seeds", "8", "--epochs", str(epochs), "--out", str(tmp_path / "one")]
-        train = [sys.executable, "-m", "gansrc.cli", "train", *words]
-        subprocess.run(train, env=environment(), check=True)
-
-    train_by_one(1)
-    for one, two in zip(folders("one"), folders("two"), strict=True):
-        shutil.copytree(one, two)
-    train_by_one(2)
-    words, log = ("gan-wink", "--seeds", 8, "--epochs", 2, "--out", tmp_path / "two"), tmp_path / "log"
-    with started(log, *words, restarts=1) as process:
+def test_two_processes_train_eight_seeds_as_one_does_also_if_one_of_them_is_killed(tmp_path, images):
+    records = [small(tmp_path, images, "a", seed, 1) for seed in range(8)]
+    for name in ("one", "two"):
+        shutil.copytree(tmp_path / "records", tmp_path / name)
+    words, log = [f"{record}:60" for record in records], tmp_path / "log"
+    assert main(["train", *words, "--out", str(tmp_path / "one")]) == 0
+    with started(log, *words, "--out", tmp_path / "two", restarts=1) as process:
         wait_for(log, "rank 1: ", process)
         time.sleep(0.4)
         os.kill(workers(process)[1], signal.SIGKILL)
         assert process.wait(120) == 0, log.read_text()
-    for one, two in zip(folders("one"), folders("two"), strict=True):
-        assert contents(one) == contents(two)
-        assert record_of(runs.Run(two))["legs"][-1]["together"] == 4
+    runs_of_two = [runs.Run(tmp_path / "two" / record.name) for record in records]
+    for two in runs_of_two:
+        assert contents(tmp_path / "one" / two.folder.name) == contents(two.folder)
+        assert record_of(two)["legs"][-1]["together"] == 4
     said = log.read_text()
-    assert "two-seed-0, two-seed-2, ...: epoch 1 of 2" in said
-    assert re.search(r"^rank 1: two-seed-1, two-seed-3, ...: epoch 1 of 2", said, re.MULTILINE)
-    legs = [len(record_of(runs.Run(two))["legs"]) for two in folders("two")]
+    assert "a-0, a-2, ...: epoch 1 of 60" in said
+    assert re.search(r"^rank 1: a-1, a-3, ...: epoch 1 of 60", said, re.MULTILINE)
+    legs = [len(record_of(two)["legs"]) for two in runs_of_two]
     assert legs == [3, 2] * 4  # the first was told to stop and saved, the second went on from epoch 1
 
 
@@ -255,13 +248,13 @@ def test_what_one_process_cannot_train_keeps_none_from_the_rest(tmp_path, images
 @pytest.mark.slow
 @needs_proc
 def test_one_game_is_played_by_two_processes_also_if_one_of_them_is_killed(tmp_path, images):
-    record, logs = small(tmp_path, images, "a", 1, 60), [tmp_path / "log-0", tmp_path / "log-1"]
+    record, logs = small(tmp_path, images, "a", 1, 30), [tmp_path / "log-0", tmp_path / "log-1"]
     for number, restarts in ((0, 0), (1, 1)):
         out = tmp_path / f"out-{number}"
         assert main(["train", f"{record}:1", "--out", str(out)]) == 0
-        with started(logs[number], f"{record}:60", "--out", out, restarts=restarts) as process:
+        with started(logs[number], f"{record}:30", "--out", out, restarts=restarts) as process:
             if restarts:
-                wait_for(logs[number], "out-1: epoch 1 of 60", process)
+                wait_for(logs[number], "out-1: epoch 1 of 30", process)
                 time.sleep(0.3)
                 os.kill(workers(process)[1], signal.SIGKILL)
             assert process.wait(120) == 0, logs[number].read_text()
