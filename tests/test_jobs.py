@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,6 +157,16 @@ def test_a_recipe_is_meant_though_a_run_of_its_name_lies_here(tmp_path, book, mo
     assert main(["train", "./small", "other:1", "--seed", "2", "--out", "third"]) == 0
     records = [runs.Run(tmp_path / name / "small").record for name in ("again", "third")]
     assert [(record.seed, record.epochs) for record in records] == [(2, 3), (1, 1)]
+
+
+def test_only_other_seeds_of_one_length_are_trained_at_once_and_a_word_has_the_last_say(tmp_path, book):
+    shutil.copytree(book / "small-seed-3", book / "twin")
+    words = [f"{book}/small-seed-3", f"{book}/twin", f"{book}/small-seed-4", f"{book}/small-seed-5:7"]
+    for epochs, first in ((None, 2), (5, 5)):
+        jobs = runs.plan(words, tmp_path, epochs=epochs)
+        folders = [{seed: folder.name for seed, folder in job.folders.items()} for job in jobs]
+        assert folders == [{3: "small-seed-3", 4: "small-seed-4"}, {3: "twin"}, {5: "small-seed-5"}]
+        assert [job.epochs for job in jobs] == [first, first, 7]
 
 
 def test_a_run_that_builds_on_another_finds_it_beside_its_own(tmp_path, book, monkeypatch):
