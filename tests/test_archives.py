@@ -151,6 +151,14 @@ def test_a_mat_file_without_plain_arrays_is_told(tmp_path, monkeypatch, content)
     assert "\n" not in str(told.value)
 
 
+def test_a_mat_file_that_is_cut_short_says_by_how_much(tmp_path):
+    file = tmp_path / "x.mat"
+    savemat(file, {"images": np.ones((50, 4))})
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(archives.Unreadable, match="it is cut short, 100 bytes are missing"):
+        archives.mat(file, ("images",))
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("kind", ["u1", "i2", "f4", "f8", ">f8", "u4", "i8"])
 def test_a_mat_file_is_read_as_scipy_reads_it(tmp_path, kind, packed):

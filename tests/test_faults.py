@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -30,7 +31,7 @@ from gansrc import archives, catalogue, datasets, mosaics, parzen, runs
 from gansrc.cli import main
 from gansrc.game import Game, Rules
 from gansrc.model import Recipe
-from gansrc.runs import training
+from gansrc.runs import files, training
 from gansrc.runs.files import csv_of, npz, sha256
 
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")
@@ -390,6 +391,26 @@ def test_a_file_that_a_record_of_before_knows_is_ours(tmp_path, images, small, c
     capsys.readouterr()
     assert main(["evaluate", str(run.folder), "--keep", "10"]) == 0
     assert "none of ours" not in capsys.readouterr().err and not [*run.folder.glob("*.kept*")]
+
+
+@pytest.mark.parametrize("kill_before", [1, 2, 3])
+def test_a_kill_while_a_file_of_ours_is_written_leaves_none_that_is_nobodys(
+    tmp_path, monkeypatch, capsys, kill_before
+):
+    writes, write, file = itertools.count(1), files.write, tmp_path / "samples.png"
+
+    def write_or_die(file: Path, content: bytes) -> None:
+        if next(writes) == kill_before:
+            raise Killed
+        write(file, content)
+
+    monkeypatch.setattr(files, "write", write_or_die)
+    for content in (b"one", b"two"):
+        with suppress(Killed):
+            files.write_own(file, content)
+    files.write_own(file, b"three")
+    assert tree(tmp_path).keys() == {files.MARK, "samples.png"} and file.read_bytes() == b"three"
+    assert not capsys.readouterr().err
 
 
 def test_images_that_a_kill_has_left_are_deleted_later(tmp_path, images, small, monkeypatch):
