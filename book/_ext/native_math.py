@@ -23,6 +23,7 @@ SAME = [
     (r"\\dots(?![a-z])", r"\\ldots"),
     (r"\\middle(?![a-z])", ""),
     (r"(\\[td]?frac)(\d)(\d)", r"\1{\2}{\3}"),
+    (r"(\\,)?\\(\||Vert(?![a-z]))(\\,)?", r"\\parallel "),  # between two densities: not stretched
 ]
 """TeX that docutils does not know, and what says the same."""
 
