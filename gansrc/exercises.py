@@ -149,6 +149,8 @@ EXERCISES: dict[str, Exercise] = {
         lambda gap, wide, narrow: (gap**2 / 8 * (narrow**-2 - wide**-2)).exp(), (SIZES / 20, 0.5, 0.3)
     ),
     # 7 Extensions
+    "ex-hopes-deaf": Exercise(lambda K: K.log() - (1 + 1 / K) * (K + 1).log(), (SIZES,)),
+    "ex-hopes-gaps": Exercise(lambda d: 2**d - 1, (SIZES,), 1e-9),
     "ex-conditional-best": Exercise(
         lambda p, p_g, share, asked: share * p / (share * p + asked * p_g), (P, Q, 0.3, 0.1)
     ),

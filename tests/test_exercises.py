@@ -368,6 +368,17 @@ def rarer_crossings() -> list[float]:
     return [wide / narrow for wide, narrow in zip(*rare, strict=True)]
 
 
+def games_with_the_deaf() -> list[float]:
+    """Of tables of image by request: real pairs on the diagonal, fakes everywhere."""
+    kinds = given.SIZES.int().tolist()
+    tables = [(np.eye(n).ravel() / n, np.full(n * n, 1 / n**2)) for n in kinds]
+    return [theory.virtual_criterion(real, fake).item() for real, fake in tables]
+
+
+def gaps_of_each_size() -> list[int]:
+    return [sum(math.comb(d, size) for size in range(1, d + 1)) for d in given.SIZES.int().tolist()]
+
+
 def best_of_pairs() -> list[float]:
     exact = {"method": "bounded", "bounds": (1e-9, 1 - 1e-9), "options": {"xatol": 1e-10}}
     return [
@@ -465,6 +476,8 @@ OTHERWISE: dict[str, Callable[[], object]] = {
     "ex-helvetica-birthday": pairs_of_draws,
     "ex-pen-pull": pulls_by_differences,
     "ex-arcs-time": rarer_crossings,
+    "ex-hopes-deaf": games_with_the_deaf,
+    "ex-hopes-gaps": gaps_of_each_size,
     "ex-conditional-best": best_of_pairs,
     "ex-inference-mean": codes_given_their_sum,
     "ex-inference-noise": weights_by_least_squares,

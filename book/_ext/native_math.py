@@ -20,6 +20,7 @@ from sphinx.writers.html5 import HTML5Translator
 logger = logging.getLogger(__name__)
 
 SAME = [
+    (r"(\\,)?(?:\\middle)?\\(?:\||Vert(?![a-z]))(\\,)?", r"\\parallel "),  # a bar that is not stretched
     (r"\\dots(?![a-z])", r"\\ldots"),
     (r"\\middle(?![a-z])", ""),
     (r"(\\[td]?frac)(\d)(\d)", r"\1{\2}{\3}"),
