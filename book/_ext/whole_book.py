@@ -31,11 +31,11 @@ ON_SCREEN = {"book/api"}
 UNSEEN = re.compile(r"<script\b.*?</script>|<dialog\b.*?</dialog>", re.DOTALL)
 TITLE = re.compile(r"<h1[^>]*>(.*?)<(?:a class=\"headerlink\"|/h1)", re.DOTALL)
 FRONT = """<section class="front"><p class="title">{title}</p><p>{abstract}</p>
-<img src="{picture}" alt="The densities of the data and of the generator, and the discriminator, at four moments of
-the game: in the end the densities are one, and the discriminator says 1/2 everywhere.">
+<img src="../html/_static/readme.png" alt="Data, generator and discriminator at four moments of the game: in the
+end both densities are one, and the discriminator says 1/2 everywhere.">
 <p>{author}<br>Version {version}, printed on {today}<br>{license}</p>
-<p class="quiet">On screen the book also has the code that only draws and makes tables, the reference of the package,
-and pieces to play with, which stand still here.</p></section>"""
+<p class="quiet">On screen the book also has the code that only draws and makes tables, the reference of the
+package, and pieces to play with, which stand still here.</p></section>"""
 HEAD = '@page {name} {{ @top-left {{ color: #555; content: "{title}"; font: 8pt sans-serif; }} }}\n'
 LETTERS = "한글中文"
 UNLIKE = """letters => {
@@ -49,6 +49,9 @@ UNLIKE = """letters => {
   return drawn.size == [...letters].length;
 }"""
 """Whether no two of some letters are drawn the same: those that no font has are the same box."""
+
+NUMBER = """numbers => document.querySelectorAll(".all-pages a").forEach(
+  link => link.dataset.number = numbers[link.hash.slice(1)] ?? "")"""
 
 
 def reading_order(entry: Any, depth: int = 0) -> Iterator[tuple[str, int]]:
@@ -89,8 +92,10 @@ def words(html: str) -> str:
 
 
 def chapter(page: str, depth: int, pages: dict[str, int]) -> str:
-    """What a page shows, its links and pictures as seen from the folder of the PDF, its boxes open; the headings
-    of a section are as much smaller as it lies deeper."""
+    """What a page shows, its links and pictures as seen from the folder of the PDF, its boxes open.
+
+    The headings of a section are a step below those of its chapter.
+    """
     folder = posixpath.dirname(page)
 
     def link(match: re.Match[str]) -> str:
@@ -112,7 +117,7 @@ def chapter(page: str, depth: int, pages: dict[str, int]) -> str:
     shown = re.sub(r"<details(?![^>]*\bhide\b)", "<details open", shown).replace('loading="lazy" ', "")
     shown = re.sub(r'(class="[^"]*)\bdropdown\b', r"\1", shown)
     shown = re.sub(r"<(/?)h([1-5])\b", lambda m: f"<{m[1]}h{int(m[2]) + depth}", shown)
-    return f'<section id="{name(page)}">{shown}</section>'
+    return f'<section id="{name(page)}"{" class=deep" * bool(depth)}>{shown}</section>'
 
 
 def contents(toc: Any, pages: dict[str, int]) -> str:
@@ -135,17 +140,12 @@ def assemble() -> Path:
     pages = {page: depth for page, depth in reading_order(toc) if page not in ON_SCREEN}
     first = (HTML / f"{toc['root']}.html").read_text(encoding="utf-8")
     styles = re.findall(r'<link [^>]*?href="\.\./(_static/[^"]*\.css[^"]*)"', first)
-    sheets = "".join(
-        f'<link rel="stylesheet" href="{style}">'
-        for style in [*(f"../html/{style}" for style in styles), Path(__file__).with_suffix(".css").as_uri()]
-    )
-    heads = "".join(HEAD.format(name=name(page), title=words(title(page))) for page, depth in pages.items() if not depth)
-    front = FRONT.format(
-        picture="../html/_static/readme.png", today=f"{date.today():%-d %B %Y}", **{
-            key: escape(str(value))
-            for key, value in {**cff, "title": config["title"], "author": config["author"]}.items()
-        }
-    )  # fmt: skip
+    styles = [*(f"../html/{style}" for style in styles), Path(__file__).with_suffix(".css").as_uri()]
+    sheets = "".join(f'<link rel="stylesheet" href="{style}">' for style in styles)
+    chapters = (page for page, depth in pages.items() if not depth)
+    heads = "".join(HEAD.format(name=name(page), title=words(title(page))) for page in chapters)
+    told = {**cff, "title": config["title"], "author": config["author"], "today": f"{date.today():%d %B %Y}"}
+    front = FRONT.format(**{key: escape(str(value)) for key, value in told.items()})
     body = "\n".join(
         (f'</div><div style="page: {name(page)}">' if not depth else "") + chapter(page, depth, pages)
         for page, depth in pages.items()
@@ -170,28 +170,28 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
     return {place.decode(): numbers[sheet] for place, sheet in places}
 
 
-def print_book() -> int:
-    """Assemble the book and print it; print it again, now that the contents know the page numbers. How many pages."""
+def print_pages(tab: Any) -> dict[str, int]:
+    """Print the book, and once more, now that its contents know the page numbers, which are returned."""
+    tab.set_default_timeout(600_000)
+    tab.goto(assemble().as_uri(), wait_until="load")
+    if not tab.evaluate(UNLIKE, LETTERS):
+        print("no font has Korean and Chinese letters: install one (Debian: apt install fonts-noto-cjk)")
+    numbers: dict[str, int] = {}
+    for _ in range(2):
+        tab.evaluate(NUMBER, numbers)
+        tab.pdf(path=PDF, outline=True, tagged=True, prefer_css_page_size=True, print_background=True)
+        numbers = page_numbers(PDF.read_bytes())
+    return numbers
+
+
+def print_book() -> None:
+    """Open a browser and print."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        tab = browser.new_page(color_scheme="light")
-        tab.set_default_timeout(600_000)
-        tab.goto(assemble().as_uri(), wait_until="load")
-        if not tab.evaluate(UNLIKE, LETTERS):
-            print("no font has Korean and Chinese letters (Debian: apt install fonts-noto-cjk)", file=sys.stderr)
-        numbers: dict[str, int] = {}
-        for _ in range(2):
-            tab.evaluate(
-                """numbers => document.querySelectorAll(".all-pages a").forEach(
-                  a => a.dataset.number = numbers[a.hash.slice(1)] ?? "")""",
-                numbers,
-            )
-            tab.pdf(path=PDF, outline=True, tagged=True, prefer_css_page_size=True, print_background=True)
-            numbers = page_numbers(PDF.read_bytes())
+        print_pages(browser.new_page(color_scheme="light"))
         browser.close()
-    return numbers
 
 
 if __name__ == "__main__":
