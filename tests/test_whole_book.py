@@ -16,7 +16,8 @@ import whole_book  # noqa: E402
 PAGE = """<html><head><title>{name}</title>
 <link rel="stylesheet" href="../_static/custom.css?v=1"></head><body><button>menu</button>
 <article class="bd-article"><section id="top">
-<h1>{name} &amp; "more"<a class="headerlink" href="#top">#</a></h1><h2 id="sub">Sub</h2>{body}</section></article></body></html>"""
+<h1>{name} &amp; "more"<a class="headerlink" href="#top">#</a></h1>
+<h2 id="sub">Sub</h2>{body}</section></article></body></html>"""
 BODIES = {
     "first": 'See <a id="on" href="deep/second.html#sub">on</a>, <a id="gone" href="api.html">api</a>,'
     ' <a id="far" href="https://example.org/a.html">far</a>.<script>document.title = "run"</script>',

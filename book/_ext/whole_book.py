@@ -31,8 +31,8 @@ ON_SCREEN = {"book/api"}
 UNSEEN = re.compile(r"<script\b.*?</script>|<dialog\b.*?</dialog>", re.DOTALL)
 TITLE = re.compile(r"<h1[^>]*>(.*?)<(?:a class=\"headerlink\"|/h1)", re.DOTALL)
 FRONT = """<section class="front"><p class="title">{title}</p><p>{abstract}</p>
-<img src="../html/_static/readme.png" alt="Data, generator and discriminator at four moments of the game: in the
-end both densities are one, and the discriminator says 1/2 everywhere.">
+<img src="../html/_static/readme.png" alt="Data, generator and discriminator at four moments of the game: in
+the end both densities are one, and the discriminator says 1/2 everywhere.">
 <p>{author}<br>Version {version}, printed on {today}<br>{license}</p>
 <p class="quiet">On screen the book also has the code that only draws and makes tables, the reference of the
 package, and pieces to play with, which stand still here.</p></section>"""
