@@ -266,15 +266,17 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    _word("scoring")
-
-    from gansrc import datasets, runs
-
     what = arguments.what
     if arguments.keep is not None and arguments.keep < 1:
         raise ValueError(f"--keep must be at least 1, got {arguments.keep}")
     if not what.exists():
         raise FileNotFoundError(f"no file or folder {what}: give a run's folder, or an .npy of samples")
+    if what.is_dir() and not (what / "run.json").exists():
+        raise FileNotFoundError(f"{what} holds no run.json: give the folder of a run, or an .npy of samples")
+    _word("scoring")
+
+    from gansrc import datasets, runs
+
     if what.is_dir():
         result = runs.evaluate(what, arguments.keep, arguments.data)
         _print_scores(result, runs.Run(what).record.data)

@@ -136,6 +136,8 @@ def load(name: str) -> Dataset:
         return arrays(Path(name))
     named = {"mnist": mnist, "faces": faces, "tfd": tfd, "lfw": lfw, "cifar10": cifar10, "wink": wink}
     if name not in named:
+        if Path(name).is_dir():
+            raise ValueError(f"{name} is a folder: save its pictures as x_train of an .npz with numpy.savez")
         if Path(name).suffix and Path(name).is_file():
             raise ValueError(f"{name} is no .npz: save its images as x_train of one with numpy.savez")
         raise ValueError(f"unknown data set {name!r}: give {', '.join(named)} or the path of an .npz file")
@@ -337,7 +339,7 @@ def _text_sha256(words: np.ndarray) -> str:
 def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
     """uint8 images (n, h, w) or (n, h, w, 3) as rows in [0, 1], colour by colour."""
     x = torch.from_numpy(np.ascontiguousarray(images))
-    return (x.movedim(-1, 1) if x.dim() == 4 else x).flatten(1).float() / 255
+    return (x.movedim(-1, 1) if x.dim() == 4 else x).flatten(1).float().div_(255)
 
 
 def arrays(path: Path) -> Dataset:
