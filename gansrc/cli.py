@@ -212,7 +212,7 @@ def _word(word: str) -> None:
 
 
 def _ended(run: Run, scored: bool) -> str:
-    """What a training came to, where to look, and what to type next unless it is `scored` at once."""
+    """What a training came to, where to look, and what to type next unless it has, or gets, its score."""
     epochs = f"{run.record.epochs} epoch{'s' if run.record.epochs != 1 else ''}"
     told = [f"{run.folder}: {epochs}, {run.record.seconds:.0f} s"]
     rows = [row for row in run.rows() if row.get("valid_original")]
@@ -220,7 +220,8 @@ def _ended(run: Run, scored: bool) -> str:
         told.append(f"validation {float(rows[-1]['valid_original']):.1f} nats at epoch {rows[-1]['epoch']}")
     if (run.folder / "samples.png").exists():
         told.append(f"samples in {run.folder / 'samples.png'}")
-    return ", ".join(told) + ("" if scored else f"; next: gansrc evaluate {run.folder}")
+    done = scored or run.record.evaluation
+    return ", ".join(told) + ("" if done else f"; next: gansrc evaluate {run.folder}")
 
 
 def _seconds(text: str) -> float:

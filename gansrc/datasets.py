@@ -285,7 +285,7 @@ def _funneled_lfw() -> tuple[np.ndarray, np.ndarray]:
     except ConnectionError as error:
         raise ConnectionError(
             f"no {TFD_FILE} or {LFW_FILE} in {root()}, and Labeled Faces in the Wild could not be downloaded"
-            f" ({error})"
+            f" ({error}): put {LFW_FILE} there, or run again with a network"
         ) from error
     if len(images) != LFW_IMAGES:
         raise ValueError(
@@ -305,7 +305,8 @@ def cifar10() -> Dataset:
     try:
         parts = _read(file, ("x_train", "x_test"), cure) if file.exists() else downloads.cifar10(root())
     except ConnectionError as error:
-        raise ConnectionError(f"CIFAR-10 is not in {root()} and could not be downloaded ({error})") from error
+        told = f"CIFAR-10 is not in {root()} and could not be downloaded ({error})"
+        raise ConnectionError(f"{told}: put {CIFAR10_FILE} there, or run again with a network") from error
     for part, sha256 in CIFAR10_SHA256.items():
         if _sha256(parts[part]) != sha256:
             given = f"{parts[part].shape}, {parts[part].dtype}"
