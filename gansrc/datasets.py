@@ -136,8 +136,6 @@ def load(name: str) -> Dataset:
         return arrays(Path(name))
     named = {"mnist": mnist, "faces": faces, "tfd": tfd, "lfw": lfw, "cifar10": cifar10, "wink": wink}
     if name not in named:
-        if Path(name).is_dir():
-            raise ValueError(f"{name} is a folder: save its pictures as x_train of an .npz with numpy.savez")
         if Path(name).suffix and Path(name).is_file():
             raise ValueError(f"{name} is no .npz: save its images as x_train of one with numpy.savez")
         raise ValueError(f"unknown data set {name!r}: give {', '.join(named)} or the path of an .npz file")

@@ -173,7 +173,6 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
             ["train", "mnist", "--out", str(tmp_path / "a"), "--seeds", "0"],
             "--seeds must be at least 1, got 0",
         ),
-        (["train", "mnist", "--out", str(tmp_path / "a"), "--data", str(taken)], "is a folder: save its pic"),
         (["evaluate", str(taken)], "holds no run.json: give the folder of a run, or an .npy of samples"),
         (["evaluate", images], "is an .npz, which holds several arrays"),
         (["evaluate", str(tmp_path / "absent")], "absent: give a run's folder, or an .npy of samples"),
