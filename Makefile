@@ -50,7 +50,7 @@ setup: $(READY) ## Only make .venv and install into it
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or later, or run make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gansrc needs Python 3.11 or later, got %d.%d: run make PYTHON=/path/to/python3" % sys.version_info[:2])'
-	@echo "Making .venv: once, a few minutes"
+	@echo "Making .venv: once, a few minutes and some 6 GB"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[book,test]'
 	@touch $@

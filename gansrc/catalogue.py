@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from gansrc.extensions.conditional import CONDITIONAL_MNIST
 from gansrc.extensions.conditionals import CONDITIONALS_MNIST, CONDITIONALS_WINK, INPAINTING_CIFAR10
 from gansrc.extensions.coordination import KNOBS, LADDER
@@ -44,5 +46,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*GANS, *MODELS,
 def recipe(name: str) -> Recipe:
     """The recipe of that name. Raises ValueError for an unknown one."""
     if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
+        close = difflib.get_close_matches(name.lower(), RECIPES, cutoff=0.5)
+        meant = f"did you mean {', '.join(close)}? " if close else ""
+        raise ValueError(f"unknown recipe {name!r}: {meant}'gansrc recipes' lists all")
     return RECIPES[name]

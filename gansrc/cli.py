@@ -217,7 +217,7 @@ def _word(word: str) -> None:
 
 
 def _ended(run: Run, scored: bool) -> str:
-    """What a training came to, where to look, and what to type next unless it is `scored` at once."""
+    """What a training came to, where to look, and what to type next unless it has, or gets, its score."""
     epochs = f"{run.record.epochs} epoch{'s' if run.record.epochs != 1 else ''}"
     told = [f"{run.folder}: {epochs}, {run.record.seconds:.0f} s"]
     rows = [row for row in run.rows() if row.get("valid_original")]
@@ -225,7 +225,8 @@ def _ended(run: Run, scored: bool) -> str:
         told.append(f"validation {float(rows[-1]['valid_original']):.1f} nats at epoch {rows[-1]['epoch']}")
     if (run.folder / "samples.png").exists():
         told.append(f"samples in {run.folder / 'samples.png'}")
-    return ", ".join(told) + ("" if scored else f"; next: gansrc evaluate {run.folder}")
+    done = scored or run.record.evaluation
+    return ", ".join(told) + ("" if done else f"; next: gansrc evaluate {run.folder}")
 
 
 def _seconds(text: str) -> float:
@@ -271,15 +272,17 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    _word("scoring")
-
-    from gansrc import datasets, runs
-
     what = arguments.what
     if arguments.keep is not None and arguments.keep < 1:
         raise ValueError(f"--keep must be at least 1, got {arguments.keep}")
     if not what.exists():
         raise FileNotFoundError(f"no file or folder {what}: give a run's folder, or an .npy of samples")
+    if what.is_dir() and not (what / "run.json").exists():
+        raise FileNotFoundError(f"{what} holds no run.json: give the folder of a run, or an .npy of samples")
+    _word("scoring")
+
+    from gansrc import datasets, runs
+
     if what.is_dir():
         result = runs.evaluate(what, arguments.keep, arguments.data)
         _print_scores(result, runs.Run(what).record.data)

@@ -297,7 +297,7 @@ def _funneled_lfw() -> tuple[np.ndarray, np.ndarray]:
     except ConnectionError as error:
         raise ConnectionError(
             f"no {TFD_FILE} or {LFW_FILE} in {root()}, and Labeled Faces in the Wild could not be downloaded"
-            f" ({error})"
+            f" ({error}): put {LFW_FILE} there, or run again with a network"
         ) from error
     if len(images) != LFW_IMAGES:
         raise ValueError(
@@ -317,7 +317,8 @@ def cifar10() -> Dataset:
     try:
         parts = _read(file, ("x_train", "x_test"), cure) if file.exists() else downloads.cifar10(root())
     except ConnectionError as error:
-        raise ConnectionError(f"CIFAR-10 is not in {root()} and could not be downloaded ({error})") from error
+        told = f"CIFAR-10 is not in {root()} and could not be downloaded ({error})"
+        raise ConnectionError(f"{told}: put {CIFAR10_FILE} there, or run again with a network") from error
     for part, sha256 in CIFAR10_SHA256.items():
         if _sha256(parts[part]) != sha256:
             given = f"{parts[part].shape}, {parts[part].dtype}"
@@ -351,7 +352,7 @@ def _text_sha256(words: np.ndarray) -> str:
 def _rows(images: np.ndarray) -> Float[Tensor, "n d"]:
     """uint8 images (n, h, w) or (n, h, w, 3) as rows in [0, 1], colour by colour."""
     x = torch.from_numpy(np.ascontiguousarray(images))
-    return (x.movedim(-1, 1) if x.dim() == 4 else x).flatten(1).float() / 255
+    return (x.movedim(-1, 1) if x.dim() == 4 else x).flatten(1).float().div_(255)
 
 
 def arrays(path: Path) -> Dataset:

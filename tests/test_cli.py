@@ -160,7 +160,7 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
     taken.mkdir()
     (taken / "thesis.txt").write_text("years of work")
     cases = [
-        (["train", "mnits", "--out", str(tmp_path / "a")], "unknown recipe 'mnits'"),
+        (["train", "mnits", "--out", str(tmp_path / "a")], "unknown recipe 'mnits': did you mean mnist, "),
         (["train", "mnist", "--out", str(taken)], "is not empty and holds no run: choose another --out"),
         (["train", "mnist", "--out", images], "is a file: choose another --out"),
         (["train", "mnist", "--out", "/proc/none"], "cannot write to /proc/none"),
@@ -173,7 +173,9 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
             ["train", "mnist", "--out", str(tmp_path / "a"), "--seeds", "0"],
             "--seeds must lie between 1 and 200, got 0",
         ),
-        (["evaluate", str(taken)], "holds no run.json: give the folder of a run"),
+        (["evaluate", str(taken)], "holds no run.json: give the folder of a run, or an .npy of samples"),
+        (["evaluate", images], "is an .npz, which holds several arrays"),
+        (["evaluate", str(tmp_path / "absent")], "absent: give a run's folder, or an .npy of samples"),
         (["sample", str(taken)], "holds no run.json"),
         (["sample", str(taken), "-n", "0"], "-n must be at least 1, got 0"),
         (["runs", str(tmp_path / "absent")], "no folder"),

@@ -226,6 +226,8 @@ def test_the_last_line_names_score_picture_and_next_command(tmp_path, book, caps
     )
     assert main(["train", "small:6", "--out", str(out), "--evaluate"]) == 0
     assert "next:" not in capsys.readouterr().out
+    assert main(["train", "small:6", "--out", str(out)]) == 0  # scored already
+    assert "next:" not in capsys.readouterr().out
 
 
 def test_a_program_that_trains_says_nothing(tmp_path, book, capsys):

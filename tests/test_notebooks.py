@@ -129,8 +129,9 @@ def test_a_notebook_alone_fetches_what_it_reads_or_says_what_to_do(tmp_path: Pat
         subprocess.run([*git, *command], check=True)
     empty.mkdir()
     told = run(notebook(), empty)
-    assert (
-        told == "Put this notebook into book/05-experiments, in the book's repository, and pip install that."
+    assert told == (
+        "Put this notebook into book/05-experiments of a copy of the book's repository."
+        " In the copy: pip install ."
     )
     for _ in range(2):  # the second time, from what the first has fetched
         assert run(notebook(url=f"file://{repository}"), empty).strip() == "a record"
@@ -139,6 +140,17 @@ def test_a_notebook_alone_fetches_what_it_reads_or_says_what_to_do(tmp_path: Pat
 def test_packages_that_a_chapter_imports_are_installed_with_it() -> None:
     cell = notebook(CHAPTER.replace("1 + 1", "from sklearn import svm"), url="https://x.org").cells[0]
     assert "%pip install --quiet ./gansrc-book scikit-learn\n" in cell.source
+    cell = notebook(CHAPTER.replace("1 + 1", "from sklearn import svm")).cells[0]
+    assert '" In the copy: pip install . scikit-learn"' in cell.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["", "https://x.org"])
+def test_threads_of_a_notebook_alone_do_not_spin(tmp_path: Path, monkeypatch, url: str) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    code = 'import os\nprint(os.environ["OMP_WAIT_POLICY"])'
+    chapter = CHAPTER.replace('from pathlib import Path\nprint(Path("../runs/record.txt").read_text())', code)
+    assert run(notebook(chapter, url=url), tmp_path).strip() == "PASSIVE"
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

@@ -27,22 +27,25 @@ NUMBERED = {
 }
 PACKAGES = {"sklearn": "scikit-learn", "sympy": "sympy", "mlxtend": "mlxtend"}
 """What chapters import and the package does not bring."""
-FETCH = """# By itself this notebook lacks what it runs on: fetch that, once.
-import importlib.util
+CALM = """import importlib.util
 import os
 from pathlib import Path
 
+# Before torch: threads that wait by spinning make a busy machine many times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+"""
+FETCH = """# By itself this notebook lacks what it runs on: fetch that, once.
 if not ({there}):
     if not Path("gansrc-book").is_dir():
         !git clone --quiet --depth 1 {url} gansrc-book
     if not importlib.util.find_spec("gansrc"):
         %pip install --quiet {packages}
     os.chdir("gansrc-book/{folder}")"""
-TELL = """import importlib.util
-from pathlib import Path
-
-if not ({there}):
-    raise SystemExit("Put this notebook into {folder}, in the book's repository, and pip install that.")"""
+TELL = """if not ({there}):
+    raise SystemExit(
+        "Put this notebook into {folder} of a copy of the book's repository."
+        " In the copy: pip install {packages}"
+    )"""
 
 
 def plain(notebook: NotebookNode, page: str, url: str, look_up: LookUp) -> NotebookNode:
@@ -86,8 +89,8 @@ def first_cell(notebook: NotebookNode, page: str, url: str) -> NotebookNode:
             needed.append(f'Path("{name}").is_dir()')
     there = " and ".join(needed)
     more = sorted({PACKAGES[name] for source in code for name in imported(source) if name in PACKAGES})
-    packages = " ".join(["./gansrc-book", *more])
-    form = FETCH if url else TELL
+    packages = " ".join(["./gansrc-book" if url else ".", *more])
+    form = CALM + (FETCH if url else TELL)
     return new_code_cell(form.format(there=there, url=url, packages=packages, folder=folder))
 
 

@@ -5,7 +5,7 @@
   const rows = [...table.tBodies[0].rows];
   const links = [...document.querySelectorAll("ul.tally a")];
   const kinds = links.map(link => link.hash.slice(1));
-  const sections = [...new Set(rows.map(row => row.className.match(/section-\d+/)[0]))];
+  const sections = [...new Set(rows.map(row => row.className.match(/section-\d+/)[0]))].sort();
   const form = document.createElement("form");
   form.className = "claims-filter";
   form.innerHTML = `
