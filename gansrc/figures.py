@@ -56,17 +56,17 @@ def use_style() -> None:
 
 
 def movie(images: Float[Tensor, "n d"], image_shape: Sequence[int], alt: str, milliseconds: int = 80) -> Any:
-    """Grey images in [0, 1] one after the other, four times as large, for a notebook; a click shows them."""
+    """Grey images in [0, 1] one after the other, ten times as large, for a notebook; a click shows them."""
     from IPython.display import HTML
 
     frames = (images.reshape(-1, *image_shape) * 255).round().byte().cpu().numpy()
-    size = (4 * image_shape[1], 4 * image_shape[0])
-    pictures = [Image.fromarray(frame).resize(size, Image.Resampling.NEAREST) for frame in frames]
+    pictures = [Image.fromarray(frame) for frame in frames]
     file = io.BytesIO()
     more = {"save_all": True, "append_images": pictures[1:], "duration": milliseconds, "loop": 0}
-    pictures[0].save(file, "WEBP", quality=60, **more)
+    pictures[0].save(file, "WEBP", lossless=True, **more)
     source = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
-    picture = f'<img class="photo" alt="{html.escape(alt)}" width="{size[0]}" src="{source}">'
+    size = f'width="{10 * image_shape[1]}" style="image-rendering: pixelated"'  # the browser enlarges
+    picture = f'<img class="photo" alt="{html.escape(alt)}" {size} src="{source}">'
     return HTML(f"<details><summary>Play: {len(images)} steps</summary>{picture}</details>")
 
 

@@ -24,8 +24,9 @@ SAME = [
     (r"\\dots(?![a-z])", r"\\ldots"),
     (r"\\middle(?![a-z])", ""),
     (r"(\\[td]?frac)(\d)(\d)", r"\1{\2}{\3}"),
+    (r"(\\(?:bar|hat|tilde)\s*(?:\\[a-z]+|[a-zA-Z]))_", r"\1{}_"),  # else the index stands under the letter
 ]
-"""TeX that docutils does not know, and what says the same."""
+"""TeX that docutils does not know or misreads, and what says the same."""
 
 FUNCTION = re.compile(r"<mi>([A-Za-z]{2,})</mi>(?=(?:<mo>&ApplyFunction;</mo>)?(<mo[^>]*>\(|<mrow><mo)?)")
 SPACED = '<mo lspace="0.1667em" rspace="{1}">{0}</mo>'

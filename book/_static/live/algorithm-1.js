@@ -221,7 +221,7 @@ live("algorithm-1", (stage, kit) => {
 
   const listing = Object.fromEntries(Object.entries(LINES).map(([number, words]) =>
     [number, kit.make("div", { class: words.startsWith(" ") ? "inner" : "" }, kit.make("span", {}, number), words.trim())]));
-  const goal = kit.goal("make p_g cover both bumps: JSD below 0.05.");
+  const goal = kit.goal("make the forgeries cover both bumps: JSD below 0.05.");
   const said = kit.make("p", { class: "live-figures" });
   const show = () => {
     const jsd = history[game.round];
