@@ -10,12 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from gansrc import datasets
+from gansrc import datasets, mosaics
 from gansrc.runs import Run
 
 ROOT = Path(__file__).parents[1]
 RUN = Run(ROOT / "book" / "runs" / "mnist")
+STILL = ROOT / "book" / "_static" / "live" / "generator.webp"
 OPEN = "document.querySelector('.live-stage').net"
+
+
+def first_ten() -> torch.Tensor:
+    """The digits of the piece's first ten codes, a row each, by the recorded generator."""
+    seed, codes = 2014, []
+    for _ in range(1000):  # "mulberry32", whole numbers of 32 bits
+        seed = (seed + 0x6D2B79F5) % 2**32
+        t = (seed ^ seed >> 15) * (seed | 1) % 2**32
+        t ^= (t + (t ^ t >> 7) * (t | 61)) % 2**32
+        codes.append(3**0.5 * (2 * (t ^ t >> 14) / 2**32 - 1))
+    with torch.no_grad():
+        return RUN.sampler("average").net(torch.tensor(codes).unflatten(0, (10, 100)))
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +73,20 @@ def test_pixels_and_verdicts_are_those_of_the_recorded_nets(open_piece, folder):
     np.testing.assert_allclose(np.array(x), images.numpy(), atol=0.01)
     np.testing.assert_allclose(d, believed.numpy(), atol=0.02)
     assert milliseconds < 20, milliseconds
+
+
+@pytest.mark.slow
+def test_the_still_picture_is_what_a_click_draws(open_piece, folder):
+    silent = open_piece("generator", folder=folder, java_script_enabled=False)
+    assert silent.locator(".live-still").is_visible() and not silent.locator(".live-stage").is_visible()
+    tab = opened(open_piece, folder)
+    drawn = tab.evaluate(
+        """() => [...document.querySelectorAll(".live-digits canvas")].map(
+          one => [...one.getContext("2d").getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 == 0))"""
+    )
+    still = mosaics.read(STILL, (28, 28))
+    assert still.shape == (10, 784)
+    np.testing.assert_allclose(np.array(drawn), still.numpy(), atol=4)  # of 255
 
 
 @pytest.mark.slow
@@ -115,3 +142,7 @@ def test_without_weights_it_says_what_to_do(open_piece):
     tab.get_by_role("button").press("Enter")
     tab.get_by_text("build the book").wait_for()
     assert tab.get_by_role("button").is_enabled() and tab.get_by_text("still picture").is_visible()
+
+
+if __name__ == "__main__":  # draws the still picture anew, for another record
+    STILL.write_bytes(next(mosaics.webp(mosaics.to_bytes(first_ten(), 0.0, 1.0), (28, 28))))

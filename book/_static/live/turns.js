@@ -18,12 +18,12 @@ live("turns", (stage, kit) => {
   const plane = kit.plot({ alt: "", height: width => Math.min(width, 360), paint: (svg, width, height) => {
     const frame = now(), middle = width / 2, x = scale(-reach, reach, middle - height / 2, middle + height / 2);
     const y = scale(-reach, reach, height, 0), cell = height / (frame.side - 1);
-    const field = draw("g", { class: "field" });
+    const field = draw("svg", { class: "field", x: x(-reach), y: 0, width: height, height }); // cuts off what sticks out
     frame.believed.forEach((byte, i) => {
       const opacity = Math.max(0, byte / 255 - .5) * 1.1;
       if (opacity < .02) return;
       const [a, b] = [Math.floor(i / frame.side), i % frame.side];
-      field.append(draw("rect", { x: x(-reach) + a * cell - cell / 2, y: height - b * cell - cell / 2, width: cell + .5,
+      field.append(draw("rect", { x: a * cell - cell / 2, y: height - b * cell - cell / 2, width: cell + .5,
         height: cell + .5, opacity: opacity.toFixed(2) }));
     });
     const dots = (places, radius, name) => draw("g", { class: `dots ${name}` }, ...places
