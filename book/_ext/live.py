@@ -72,7 +72,7 @@ def visit(writer: HTML5Translator, place: nodes.Element) -> None:
     weights = Path(writer.builder.outdir, WEIGHTS.format(place["piece"]))
     size = f' data-size="{weights.stat().st_size / 1e6:.1f} MB"' if weights.exists() else ""
     writer.body.append(
-        f'<figure class="live" id="live-{piece}" data-live="{piece}"{size} role="group" aria-label="{alt}">\n'
+        f'<figure class="live" id="live-{piece}" data-live="{piece}"{size} aria-label="{alt}">\n'
         '<div class="live-stage"></div>\n'
     )
 
