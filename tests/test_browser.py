@@ -184,7 +184,9 @@ def test_a_page_is_html(page: str) -> None:
     assert len(soup.find_all("meta", {"name": "description"})) == 1
     twice = [name for name, count in Counter(e["id"] for e in soup.find_all(id=True)).items() if count > 1]
     assert not twice
-    assert not soup.select("summary p, summary div, p p, p div, span div, a a, button a")
+    assert not soup.select(
+        "summary p, summary div, p p, p div, span div, a a, button a, pre div, figure style, dt dd"
+    )
 
 
 def test_the_keyboard_is_seen_wherever_it_is_and_stops_at_no_formula(tab: Any, address: str) -> None:

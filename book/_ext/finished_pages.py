@@ -27,6 +27,8 @@ MENDED = {
     r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)': "",  # title and contents once more, for paper
     r' id="(?:exercise|solution|proof)-content"': "",
     r'(<button class="btn search-button-field [^>]*?) aria-label="Search"': r"\1",  # it reads "Search Ctrl+K"
+    ' autocorrect="off"': "",
+    r"(</head>)(.*?)(<style>.*?</style>)": r"\3\1\2",  # the film brings its own, also to notebooks
     r'(<img src="[^"]*_static/logo\.svg")': r'\1 width="240" height="84"',
     r'\s*<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName[^<]*</script>': "",
     r'<summary aria-label="Toggle hidden content">': "<summary>",
@@ -39,6 +41,7 @@ MENDED = {
 """What is replaced by what."""
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 SUMMARY = re.compile(r"<summary.*?</summary>", re.DOTALL)
+CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
 SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.DOTALL)
 UNSTYLED = re.compile(r'<span class="(?:pre|[npsw]|sig-paren|sig-return(?:-icon|-typehint)?)">([^<]*)</span>')
 PICTURE = re.compile(
@@ -68,6 +71,7 @@ def mend(page: str) -> str:
     for found, better in MENDED.items():
         page = re.sub(found, better, page, flags=re.DOTALL)
     page = SUMMARY.sub(lambda m: re.sub(r"<(/?)p\b", r"<\1span", m[0]), page)
+    page = CODE.sub(lambda m: re.sub(r"<(/?)div\b", r"<\1span", m[0]), page)  # the marks in a module's source
     page = SIGNATURE.sub(lambda m: slim(m[0]), page)
     head, *rest = VIEWPORT.split(page)
     viewport = VIEWPORT.search(page)
