@@ -211,11 +211,14 @@ def test_a_script_stands_once_on_a_page_that_waits_for_none(built: Book) -> None
     assert at_once == ["documentation_options"]
 
 
-def test_icons_that_are_shown_are_in_the_style_sheet_and_the_font_and_no_others(built: Book) -> None:
+def test_the_one_style_sheet_finds_its_files_and_has_the_icons_that_are_shown(built: Book) -> None:
     static = built.folder / "_build/html/_static"
     pages = [page.read_text(encoding="utf-8") for page in built.folder.glob("_build/html/**/*.html")]
     shown = {name for page in pages for name in re.findall(r'class="fa-solid fa-([\w-]+)', page)}
-    sheet = (static / "styles/pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    assert all(len(re.findall(r'rel="stylesheet"', page)) <= 1 for page in pages)
+    sheet = (static / "styles/book.css").read_text(encoding="utf-8")
+    needed = {(static / "styles" / file).resolve() for file in re.findall(r'url\("([^":]+)"\)', sheet)}
+    assert (static / "fonts/stix-two-math.woff2").resolve() in needed and all(f.exists() for f in needed)
     letters = {
         name: int(letter, 16)
         for names, letter in re.findall(r'([^{}]*)\{content:"\\(\w+) ?"\}', sheet)

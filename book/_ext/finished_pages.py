@@ -18,6 +18,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, cast
 
+from page_styles import linked_once
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.builders.html import StandaloneHTMLBuilder
@@ -27,6 +28,7 @@ MENDED = {
     r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)': "",  # title and contents once more, for paper
     r' id="(?:exercise|solution|proof)-content"': "",
     r'(<button class="btn search-button-field [^>]*?) aria-label="Search"': r"\1",  # it reads "Search Ctrl+K"
+    r'\s*<!-- Pre-loaded scripts.*?-->(?:\s*<link rel="preload" as="script"[^>]*>)+': "",  # the style comes first
     ' autocorrect="off"': "",
     r"(</head>)(.*?)(<style>.*?</style>)": r"\3\1\2",  # the film brings its own, also to notebooks
     r'(<img src="[^"]*_static/logo\.svg")': r'\1 width="240" height="84"',
@@ -115,7 +117,7 @@ def on_writing(app: Sphinx) -> None:
         return f'<img loading="lazy" {match["before"]}src="{match["src"]}" {size}{match["after"]}>'
 
     def rendered(template: str, context: dict[str, Any]) -> str:
-        page = PICTURE.sub(sized, mend(render(template, context)))
+        page = linked_once(PICTURE.sub(sized, mend(render(template, context))))
         return page.replace('<img loading="lazy" ', "<img ", 1)  # the first is often in the first window
 
     builder.templates.render = rendered  # type: ignore[method-assign]

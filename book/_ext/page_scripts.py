@@ -20,7 +20,7 @@ def choose(
 ) -> None:
     """Keep the first of the scripts that have the same file name (inline: none) and the same body.
 
-    Thebe, which runs cells on somebody's server, goes, with its style. On the search page, whose own scripts
+    Thebe, which runs cells on somebody's server, goes. On the search page, whose own scripts
     call the others while it is read, nothing is deferred.
     """
     chosen: dict[tuple[str, str | None], _JavaScript] = {}
@@ -33,7 +33,6 @@ def choose(
             script = _JavaScript(script.filename, priority=script.priority, defer="defer", **more)
         chosen.setdefault((name, body), script)
     context["script_files"] = list(chosen.values())
-    context["css_files"] = [sheet for sheet in context["css_files"] if "thebe" not in str(sheet.filename)]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
