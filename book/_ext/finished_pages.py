@@ -28,7 +28,7 @@ MENDED = {
     r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)': "",  # title and contents once more, for paper
     r' id="(?:exercise|solution|proof)-content"': "",
     r'(<button class="btn search-button-field [^>]*?) aria-label="Search"': r"\1",  # it reads "Search Ctrl+K"
-    r'\s*<!-- Pre-loaded scripts.*?-->(?:\s*<link rel="preload" as="script"[^>]*>)+': "",  # the style comes first
+    r'\s*<!-- Pre-loaded scripts.*?-->(?:\s*<link rel="preload" as="script"[^>]*>)+': "",  # style first
     ' autocorrect="off"': "",
     r"(</head>)(.*?)(<style>.*?</style>)": r"\3\1\2",  # the film brings its own, also to notebooks
     r'(<img src="[^"]*_static/logo\.svg")': r'\1 width="240" height="84"',
