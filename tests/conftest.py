@@ -26,7 +26,7 @@ PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8
 <link rel="stylesheet" href="{static}/custom.css"><link rel="stylesheet" href="{static}/live/live.css">
 <script defer src="{live}/live.js"></script><script defer src="{live}/{piece}.js"></script>
 <body><article class="bd-article">{data}
-<figure class="live" id="live-{piece}" data-live="{piece}" role="group" aria-label="{piece}">
+<figure class="live" id="live-{piece}" data-live="{piece}" aria-label="{piece}">
 <div class="live-stage"></div><div class="live-still">still picture</div></figure></article></body></html>"""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from fontTools import ttLib
 
 pytest.importorskip("jupyter_book")
 
@@ -202,10 +203,31 @@ def test_the_papers_numbers_hold_across_pages(built: Book) -> None:
     assert "Proposition 2 Said of (4) ." in built.text("chapter")
 
 
-def test_a_script_stands_once_on_a_page(built: Book) -> None:
+def test_a_script_stands_once_on_a_page_that_waits_for_none(built: Book) -> None:
     source = (built.folder / "_build/html/book/index.html").read_text(encoding="utf-8")
     inline = re.findall(r"<script>(.+?)</script>", source)
-    assert len(inline) == len(set(inline))
+    assert len(inline) == len(set(inline)) and "thebe" not in source
+    at_once = re.findall(r'<script src="[^"]*/([\w-]+)\.js', source)
+    assert at_once == ["documentation_options"]
+
+
+def test_the_one_style_sheet_finds_its_files_and_has_the_icons_that_are_shown(built: Book) -> None:
+    static = built.folder / "_build/html/_static"
+    pages = [page.read_text(encoding="utf-8") for page in built.folder.glob("_build/html/**/*.html")]
+    shown = {name for page in pages for name in re.findall(r'class="fa-solid fa-([\w-]+)', page)}
+    assert all(len(re.findall(r'rel="stylesheet"', page)) <= 1 for page in pages)
+    sheet = (static / "styles/book.css").read_text(encoding="utf-8")
+    needed = {(static / "styles" / file).resolve() for file in re.findall(r'url\("([^":]+)"\)', sheet)}
+    assert (static / "fonts/stix-two-math.woff2").resolve() in needed and all(f.exists() for f in needed)
+    letters = {
+        name: int(letter, 16)
+        for names, letter in re.findall(r'([^{}]*)\{content:"\\(\w+) ?"\}', sheet)
+        for name in re.findall(r"\.fa-([\w-]+):before", names)
+    }
+    assert "chevron-down" in shown <= letters.keys() and "anchor" not in letters
+    font = static / "vendor/fontawesome/webfonts/fa-solid-900.ttf"
+    assert set(letters.values()) <= set(ttLib.TTFont(font).getBestCmap()) and font.stat().st_size < 10_000
+    assert f"{font.stem}.woff2" not in sheet
 
 
 def test_a_chapter_can_be_downloaded_as_a_notebook(built: Book) -> None:

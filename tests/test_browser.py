@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections import Counter
@@ -15,9 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
-from whole_book import CHROMIUM, FLAGS, HTML  # noqa: E402
+from whole_book import HTML  # noqa: E402
 
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install -e .[test]")
 base = pytest.importorskip(
     "axe_playwright_python.base", reason="no axe-playwright-python: pip install -e .[test]"
 )
@@ -52,23 +52,61 @@ CODE = """() => [...document.querySelectorAll("div.cell_input pre, div[class^=hi
 LETTERS = """() => [...document.querySelectorAll("article img")].filter(e => e.offsetParent).map(
   e => [parseFloat(e.style.getPropertyValue("--least")), e]).filter(([least]) => least).map(
   ([least, e]) => [9 * e.getBoundingClientRect().width / least, e.alt])"""
-AXE = """async ([exclude, more]) => (await axe.run({exclude}, {preload: false, ...more})).violations.flatMap(
-  rule => rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 200)}`))"""
+# axe's rules on colours take ten times as long as all others together. They judge a text by what `style`
+# lists; so they get one text of each style that no page had before.
+COLOURS = ["color-contrast", "link-in-text-block"]
+AXE = """async off => (await axe.run(document, {preload: false, resultTypes: ["violations"],
+  rules: Object.fromEntries(off.map(id => [id, {enabled: false}]))
+})).violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 200)}`))"""
+AXE_COLOURS = """async ([rules, known]) => {
+  const grounds = new Map([[null, ["", 1]]]), texts = new Map();
+  const ground = e => {
+    if (!grounds.has(e)) {
+      const own = getComputedStyle(e), colour = own.backgroundColor;
+      const aside = ["absolute", "fixed"].includes(own.position);
+      const paints = colour != "rgba(0, 0, 0, 0)" || own.backgroundImage != "none" || aside;
+      const [below, opacity] = ground(e.parentElement), hides = colour.startsWith("rgb(");
+      grounds.set(e, [(hides ? "" : below) + (paints ? `/${[colour, own.backgroundImage, aside]}` : ""),
+        opacity * own.opacity]);
+    }
+    return grounds.get(e);
+  };
+  const holds = e => [...e.childNodes].some(n => n.nodeType == Node.TEXT_NODE && n.data.trim());
+  const style = e => {
+    const own = getComputedStyle(e), up = e.parentElement;
+    const large = parseFloat(own.fontSize) >= (own.fontWeight >= 700 ? 18.66 : 24);
+    const beside = e.tagName == "A" && holds(up) && getComputedStyle(up).color;
+    return [own.color, large, own.textShadow, own.textDecorationLine, beside, ...ground(e)].join();
+  };
+  for (const e of document.body.querySelectorAll("*")) {
+    if (!holds(e) || !e.checkVisibility({visibilityProperty: true})) continue;
+    const name = style(e), parts = e.getElementsByTagName("*").length;
+    if (!texts.has(name) || parts < texts.get(name).parts) texts.set(name, {e, parts});
+  }
+  known.forEach(name => texts.delete(name));
+  if (!texts.size) return [[], []];
+  const {violations} = await axe.run({include: [...texts.values()].map(({e}) => e)},
+    {preload: false, resultTypes: ["violations"], runOnly: rules});
+  const faults = violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 200)}`));
+  return [faults, faults.length ? [] : [...texts.keys()]];
+}"""
+DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 FOCUS = """() => {
   const e = document.activeElement, style = getComputedStyle(e);
   const seen = style.outlineStyle != "none" && parseFloat(style.outlineWidth) >= 2;
   return [e.outerHTML.slice(0, 120), seen, !!e.closest(".math, math")];
 }"""
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install it (Debian: apt install chromium)"),
-    pytest.mark.skipif(not PAGES, reason="no built book: run make book first"),
-]
+pytestmark = pytest.mark.skipif(not PAGES, reason="no built book: run make book first")
 code_blocks: Counter[bool] = Counter()
 """How many are cut at a desk (True), and how many are not."""
+legible: dict[str, set[str]] = {"light": set(), "dark": set()}
+"""Styles of text whose colours axe found right, in each theme."""
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # a connection serves many files
+
     def log_message(self, *args: Any) -> None:
         pass
 
@@ -82,11 +120,11 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def context() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser.new_context(color_scheme="light", viewport={"width": WIDTHS[0], "height": 900})
-        browser.close()
+def context(chromium: Any) -> Iterator[Any]:
+    """Where tabs have the files in common that they have loaded."""
+    context = chromium.new_context(color_scheme="light", viewport={"width": WIDTHS[0], "height": 900})
+    yield context
+    context.close()
 
 
 @pytest.fixture
@@ -107,23 +145,23 @@ def test_a_page_is_sound(tab: Any, address: str, page: str) -> None:
            and faults.append(f"request to another host: {r.url}"))  # fmt: skip
     tab.on("response", lambda r: r.status >= 400 and faults.append(f"{r.status}: {r.url}"))
     tab.goto(f"{address}/{page}", wait_until="load")
-    tab.add_style_tag(content="* { transition: none !important }")  # no colour halfway between two themes
+    # No colour halfway between two themes; and no shadows at edges, on which axe judges no text.
+    tab.add_style_tag(content="* { background-image: none !important; transition: none !important }")
     tab.evaluate(OPEN_ALL)
     tab.evaluate(base.AXE_SCRIPT)
     faults += [f"image without text, or not found: {image}" for image in tab.evaluate(BAD_IMAGES)]
     code_blocks.update(room > 1 for room in tab.evaluate(CODE))
+    faults += tab.evaluate(AXE, COLOURS)
     for theme in ("light", "dark"):
         tab.emulate_media(color_scheme=theme)
         if tab.query_selector("article"):
             tab.wait_for_function("theme => document.documentElement.dataset.theme == theme", arg=theme)
-        tab.set_viewport_size({"width": WIDTHS[0], "height": 900})
-        rules = {"runOnly": ["color-contrast"]} if theme == "dark" else {}  # the rest is the same
-        same = [] if page == CHAPTER else [["div.highlight pre"]]  # colours of code: one page tells
-        same += [["dl.py"]]  # autodoc's own
-        faults += [f"{theme}: {fault}" for fault in tab.evaluate(AXE, [same, rules])]
+        found, styles = tab.evaluate(AXE_COLOURS, [COLOURS, sorted(legible[theme])])
+        faults += [f"{theme}: {fault}" for fault in found]
+        legible[theme].update(styles)
     for width in WIDTHS:
         tab.set_viewport_size({"width": width, "height": 900})
-        tab.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
+        tab.evaluate(DRAWN)
         faults += [f"wider than {width} px: {element}" for element in tab.evaluate(STICKS_OUT)]
     faults += [f"letters of {size:.1f} px: {alt}" for size, alt in tab.evaluate(LETTERS) if size < 8.95]
     assert not faults, "\n".join(faults)
@@ -147,7 +185,9 @@ def test_a_page_is_html(page: str) -> None:
     assert len(soup.find_all("meta", {"name": "description"})) == 1
     twice = [name for name, count in Counter(e["id"] for e in soup.find_all(id=True)).items() if count > 1]
     assert not twice
-    assert not soup.select("summary p, summary div, p p, p div, span div, a a, button a")
+    assert not soup.select(
+        "summary p, summary div, p p, p div, span div, a a, button a, pre div, figure style, dt dd"
+    )
 
 
 def test_the_keyboard_is_seen_wherever_it_is_and_stops_at_no_formula(tab: Any, address: str) -> None:
@@ -186,3 +226,51 @@ def test_the_search_finds(tab: Any, address: str, words: str) -> None:
     tab.wait_for_function("() => document.querySelector('.search-summary')?.textContent")
     found = tab.locator("#search-results li").count()
     assert found > 0
+
+
+def test_without_scripts_no_place_is_kept_for_a_piece(chromium: Any, address: str) -> None:
+    """The landing page's has no still picture: the figure below it is the first."""
+    with chromium.new_page(java_script_enabled=False) as tab:
+        tab.goto(f"{address}/book/index.html", wait_until="load")
+        assert tab.locator("figure.live").is_hidden() and tab.locator("article figure:visible").count()
+
+
+def test_claims_are_chosen_by_verdict_section_and_words(tab: Any, address: str) -> None:
+    soup = bs4.BeautifulSoup((HTML / "book/claims.html").read_text(encoding="utf-8"), "html.parser")
+    claims = soup.select("table.claims tbody tr")
+    tab.goto(f"{address}/book/claims.html", wait_until="load")
+    said = tab.locator(".claims-filter output")
+
+    def seen() -> list[str]:
+        found = tab.locator("table.claims tbody tr:visible").evaluate_all("rows => rows.map(row => row.id)")
+        assert said.inner_text() == f"{len(found)} of {len(claims)} shown"
+        return found
+
+    assert seen() == [row["id"] for row in claims]
+    tab.locator("ul.tally a[href$='#agrees']").click()
+    agree = {row["id"] for row in claims if row.select(".verdict-kind.agrees")}
+    assert set(seen()) == agree and 0 < len(agree) < len(claims)
+    tab.get_by_label("Section").select_option("section-5")
+    fifth = {row["id"] for row in claims if "section-5" in row["class"]}
+    assert set(seen()) == agree & fifth
+    tab.get_by_label("With the words").fill("PARZEN window")
+    named = {row["id"] for row in claims if {"parzen", "window"} <= set(row.get_text().lower().split())}
+    assert named & agree & fifth <= set(seen()) < agree & fifth
+    tab.get_by_role("button", name="Show all").press("Enter")
+    tab.wait_for_function(
+        f"document.querySelector('.claims-filter output').value.startsWith('{len(claims)} ')"
+    )
+    assert len(seen()) == len(claims)
+
+
+def test_commands_are_copied_as_they_are_to_be_typed(tab: Any, address: str) -> None:
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.goto(f"{address}/book/run-and-train.html", wait_until="load")
+    source = (ROOT / "book" / "run-and-train.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)\n```$", source, re.MULTILINE | re.DOTALL)
+    places = tab.locator("div.highlight-sh, div.highlight-bash")
+    assert places.count() == len(blocks) > 3
+    for number, commands in enumerate(blocks):
+        places.nth(number).hover()
+        places.nth(number).get_by_role("button").click()
+        tab.wait_for_function("text => navigator.clipboard.readText().then(t => t == text)", arg=commands)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +29,12 @@ def first_ten() -> torch.Tensor:
         return RUN.sampler("average").net(torch.tensor(codes).unflatten(0, (10, 100)))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """The scripts, and the weights beside them as the book's build writes them."""
-    sys.path.insert(0, str(ROOT / "book" / "_ext"))
-    import live_weights
-
-    folder = tmp_path_factory.mktemp("live")
-    shutil.copytree(ROOT / "book" / "_static" / "live", folder, dirs_exist_ok=True)
-    live_weights.write(RUN, folder / "generator-weights.js")
+@pytest.fixture
+def folder() -> Path:
+    """The scripts, and the weights beside them, as the book's build wrote them."""
+    folder = ROOT / "_build" / "html" / "_static" / "live"
+    if not (folder / "generator-weights.js").exists():
+        pytest.skip("no built book: run make book first")
     return folder
 
 
@@ -71,7 +66,7 @@ def test_pixels_and_verdicts_are_those_of_the_recorded_nets(open_piece, folder):
         judge = RUN.model(datasets.mnist()).game.discriminator.eval()
         believed = judge(images).sigmoid()
     np.testing.assert_allclose(np.array(x), images.numpy(), atol=0.01)
-    np.testing.assert_allclose(d, believed.numpy(), atol=0.02)
+    np.testing.assert_allclose(d, believed.numpy(), atol=0.01)
     assert milliseconds < 20, milliseconds
 
 

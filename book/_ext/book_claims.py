@@ -88,7 +88,6 @@ class Tally(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Leave the place, to be filled when all pages are read."""
         note_user(self.env)
-        self.env.metadata[self.env.docname]["tally"] = True
         place = pending(what="tally", key="kinds")
         self.set_source_info(place)
         return [place]
@@ -271,9 +270,7 @@ def _judge(claim: Claim, figures: Mapping[str, Value] | None) -> Verdict:
 def dress(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Give pages with the tally its style, and the table of claims its filters."""
-    if "tally" in app.env.metadata.get(pagename, {}):
-        app.add_css_file("tally.css")
+    """Give the table of claims its filters."""
     if pagename == app.env.claims_page:
         app.add_js_file("claims.js", loading_method="defer")
 

@@ -3,6 +3,8 @@
 - FontAwesome's script, 1.5 MB before the first word, goes: the theme's style sheet draws the same icons.
 - HTML that is not valid, or that a screen reader stumbles over, is mended: repeated ids, paragraphs in
   a summary, a second main heading, names that say nothing or something else than what is seen.
+- Signatures lose the spans, one around each word and each comma, that no style sheet names (0.7 MB on the
+  package's page), and the lists in them that have no terms.
 - Pictures have their size, so that nothing moves when they come, and come when they are near. One with
   letters in it also says how narrow it can be drawn (`--least`) before the smallest are below nine pixels.
 - The first page of all, which only forwards to the book's, is a page too.
@@ -16,6 +18,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, cast
 
+from page_styles import linked_once
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.builders.html import StandaloneHTMLBuilder
@@ -24,6 +27,12 @@ MENDED = {
     r'\s*<!-- So that users can add custom icons -->\s*<script src="[^"]*fontawesome\.js[^"]*"></script>': "",
     r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)': "",  # title and contents once more, for paper
     r' id="(?:exercise|solution|proof)-content"': "",
+    r'(<button class="btn search-button-field [^>]*?) aria-label="Search"': r"\1",  # it reads "Search Ctrl+K"
+    r'\s*<!-- Pre-loaded scripts.*?-->(?:\s*<link rel="preload" as="script"[^>]*>)+': "",  # style first
+    ' autocorrect="off"': "",
+    r"(</head>)(.*?)(<style>.*?</style>)": r"\3\1\2",  # the film brings its own, also to notebooks
+    r'(<img src="[^"]*_static/logo\.svg")': r'\1 width="240" height="84"',
+    r'\s*<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName[^<]*</script>': "",
     r'<summary aria-label="Toggle hidden content">': "<summary>",
     r'(<a [^>]*>)([^<]*)(</a><details[^>]*><summary)>': r'\1\2\3 aria-label="Pages of \2">',
     r'(<div id="pst-primary-sidebar") class': r'\1 role="complementary" aria-label="Contents" class',
@@ -36,6 +45,9 @@ MENDED = {
 """What is replaced by what."""
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 SUMMARY = re.compile(r"<summary.*?</summary>", re.DOTALL)
+CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
+SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.DOTALL)
+UNSTYLED = re.compile(r'<span class="(?:pre|[npsw]|sig-paren|sig-return(?:-icon|-typehint)?)">([^<]*)</span>')
 PICTURE = re.compile(
     r'<img (?P<before>[^>]*?)src="(?P<src>[^"]*/_images/(?P<name>[^"/]+))"(?P<after>[^>]*?) ?/?>'
 )
@@ -63,9 +75,20 @@ def mend(page: str) -> str:
     for found, better in MENDED.items():
         page = re.sub(found, better, page, flags=re.DOTALL)
     page = SUMMARY.sub(lambda m: re.sub(r"<(/?)p\b", r"<\1span", m[0]), page)
+    page = CODE.sub(lambda m: re.sub(r"<(/?)div\b", r"<\1span", m[0]), page)  # the marks in a module's source
+    page = SIGNATURE.sub(lambda m: slim(m[0]), page)
     head, *rest = VIEWPORT.split(page)
     viewport = VIEWPORT.search(page)
     return head + (viewport[0] if viewport else "") + "".join(rest)
+
+
+def slim(signature: str) -> str:
+    """A signature without spans for nothing, from the inmost on; what is a line of it stays one."""
+    found = 1
+    while found:
+        signature, found = UNSTYLED.subn(r"\1", signature)
+    signature = signature.replace("<dl>", '<span class="lines">').replace("<dd>", "<span>")
+    return signature.replace("</dl>", "</span>").replace("</dd>", "</span>")
 
 
 @cache
@@ -96,7 +119,7 @@ def on_writing(app: Sphinx) -> None:
         return f'<img loading="lazy" {match["before"]}src="{match["src"]}" {size}{match["after"]}>'
 
     def rendered(template: str, context: dict[str, Any]) -> str:
-        page = PICTURE.sub(sized, mend(render(template, context)))
+        page = linked_once(PICTURE.sub(sized, mend(render(template, context))))
         return page.replace('<img loading="lazy" ', "<img ", 1)  # the first is often in the first window
 
     builder.templates.render = rendered  # type: ignore[method-assign]

@@ -10,7 +10,7 @@
 
 The body is the still picture, which stands there on paper and where scripts are off; without one the place is
 empty then, for a piece beside a figure that shows the same. In the browser `_static/live/NAME.js` fills the
-place, with `live.js` and `live.css`; pages without a piece do not load them. The nets of the piece
+place, with `live.js`; pages without a piece do not load them. The nets of the piece
 `generator` are written when the book is built, from the record of the run `mnist`.
 """
 
@@ -72,7 +72,7 @@ def visit(writer: HTML5Translator, place: nodes.Element) -> None:
     weights = Path(writer.builder.outdir, WEIGHTS.format(place["piece"]))
     size = f' data-size="{weights.stat().st_size / 1e6:.1f} MB"' if weights.exists() else ""
     writer.body.append(
-        f'<figure class="live" id="live-{piece}" data-live="{piece}"{size} role="group" aria-label="{alt}">\n'
+        f'<figure class="live" id="live-{piece}" data-live="{piece}"{size} aria-label="{alt}">\n'
         '<div class="live-stage"></div>\n'
     )
 
@@ -87,7 +87,6 @@ def load(
 ) -> None:
     """Let a page with pieces load their scripts, what they have in common first."""
     if pieces := app.env.metadata.get(pagename, {}).get("live"):
-        app.add_css_file("live/live.css")
         for number, name in enumerate(["live", *dict.fromkeys(pieces)]):
             app.add_js_file(f"live/{name}.js", priority=600 + number, loading_method="defer")
 
