@@ -393,7 +393,7 @@ def test_a_file_that_a_record_of_before_knows_is_ours(tmp_path, images, small, c
     assert "none of ours" not in capsys.readouterr().err and not [*run.folder.glob("*.kept*")]
 
 
-@pytest.mark.parametrize("kill_before", [1, 2, 3])
+@pytest.mark.parametrize("kill_before", [1, 2, 3, 4])
 def test_a_kill_while_a_file_of_ours_is_written_leaves_none_that_is_nobodys(
     tmp_path, monkeypatch, capsys, kill_before
 ):
@@ -411,6 +411,16 @@ def test_a_kill_while_a_file_of_ours_is_written_leaves_none_that_is_nobodys(
     files.write_own(file, b"three")
     assert tree(tmp_path).keys() == {files.MARK, "samples.png"} and file.read_bytes() == b"three"
     assert not capsys.readouterr().err
+
+
+def test_an_image_is_ours_by_the_mark_or_the_record_and_a_damaged_mark_lists_none(tmp_path):
+    (tmp_path / files.MARK).write_bytes(b"\xff\xfe, no list\n")
+    files.write_own(tmp_path / "a.webp", b"new")
+    (tmp_path / "b.webp").write_bytes(b"of a record")
+    (tmp_path / "c.webp").write_bytes(b"somebody's")
+    known = {f"{name}.webp": sha256(tmp_path / "b.webp") for name in "abc"}
+    files.drop_images(tmp_path, (), known)
+    assert tree(tmp_path).keys() == {files.MARK, "c.webp"}
 
 
 def test_images_that_a_kill_has_left_are_deleted_later(tmp_path, images, small, monkeypatch):

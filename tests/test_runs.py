@@ -232,6 +232,17 @@ def test_a_stopped_run_resumes_to_the_same_end(tmp_path, images, few_samples, ho
     assert len(list(out.glob("checkpoint-*"))) == 1
 
 
+def test_the_first_signal_counts_and_those_who_heard_them_before_do_so_again():
+    numbers = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
+    before = list(map(signal.getsignal, numbers))
+    with signals.stop_requested() as stop:
+        assert stop() == 0
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert stop() == signal.SIGTERM
+    assert list(map(signal.getsignal, numbers)) == before
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
 def test_a_pause_is_no_time_of_training(tmp_path, images, monkeypatch):
     monkeypatch.setattr(signals, "TICK", 0.05)
