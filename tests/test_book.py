@@ -419,6 +419,14 @@ def extension(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
+@pytest.mark.parametrize("tex", [r"\hat x_0", r"\bar\alpha_t", r"\sqrt{1 - \tilde x_i}"])
+def test_an_index_stands_beside_a_letter_with_an_accent(
+    tex: str, extension: Callable[[str], ModuleType]
+) -> None:
+    found = extension("native_math").mathml(tex, block=False)
+    assert "<mover" in found and "<msub>" in found and "<munder" not in found
+
+
 @pytest.mark.parametrize(
     ("cell", "modules"),
     [
