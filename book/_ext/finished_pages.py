@@ -37,7 +37,8 @@ MENDED = {
     r'(<a [^>]*>)([^<]*)(</a><details[^>]*><summary)>': r'\1\2\3 aria-label="Pages of \2">',
     r'(<div id="pst-primary-sidebar") class': r'\1 role="complementary" aria-label="Contents" class',
     r"<title>([^<]*) &#8212; \1</title>": r"<title>\1</title>",
-    r'[(“]?<span class="math">(?:(?!</span>).)*</span>(?:[^\s<&]|&[#\w]+;)+': r'<span class="whole">\g<0></span>',
+    r'[(“]?<span class="math">(?:(?!</span>).)*</span>(?:[^\s<&]|&[#\w]+;)+':
+        r'<span class="whole">\g<0></span>',
     r"Solution to(<a [^>]*>) ": r"Solution to \1",  # no line under the space
     r' role="doc-biblioentry"': ' role="listitem"',
     r'<th class="[^"]*"><p>(?:\s|&nbsp;|&#160;)*</p></th>': "<td></td>",
