@@ -77,7 +77,7 @@ class Claims(SphinxDirective):
             cells = [name], inline(claim.paper), [shown, nodes.Text(" "), *rules], [wording]
             section = f"section-{claim.page[:2].lstrip('0')}"
             rows.append(_row(*cells, ids=[f"claim-{claim.id}"], classes=[section]))
-        widths = (nodes.colspec(colwidth=width) for width in (7, 26, 41, 26))
+        widths = (nodes.colspec(colwidth=width) for width in (7, 31, 36, 26))
         group = nodes.tgroup("", *widths, nodes.thead("", rows[0]), nodes.tbody("", *rows[1:]), cols=4)
         return [nodes.table("", group, classes=["claims", "cards", "colwidths-given"])]
 

@@ -6,7 +6,7 @@ window.addEventListener("load", () => {
     const formulas = [...article.querySelectorAll("span.math")];
     formulas.forEach(formula => formula.classList.remove("wide"));
     const wide = formulas.filter(formula => {
-      const room = formula.parentElement.clientWidth;
+      const room = formula.parentElement.closest(":not(.whole)").clientWidth;
       return room > 0 && formula.firstElementChild.getBoundingClientRect().width > room;
     });
     wide.forEach(formula => formula.classList.add("wide"));
