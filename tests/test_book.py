@@ -217,6 +217,7 @@ def test_the_one_style_sheet_finds_its_files_and_has_the_icons_that_are_shown(bu
     shown = {name for page in pages for name in re.findall(r'class="fa-solid fa-([\w-]+)', page)}
     assert all(len(re.findall(r'rel="stylesheet"', page)) <= 1 for page in pages)
     sheet = (static / "styles/book.css").read_text(encoding="utf-8")
+    assert (static / "pygments.css").read_text(encoding="utf-8") in sheet  # both themes
     needed = {(static / "styles" / file).resolve() for file in re.findall(r'url\("([^":]+)"\)', sheet)}
     assert (static / "fonts/stix-two-math.woff2").resolve() in needed and all(f.exists() for f in needed)
     letters = {

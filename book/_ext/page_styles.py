@@ -74,5 +74,5 @@ def write(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Write the sheet when all pages are written; `finished_pages` has linked it."""
-    app.connect("build-finished", write)
+    app.connect("build-finished", write, priority=900)  # after the theme, which writes a sheet then
     return {"parallel_read_safe": True, "parallel_write_safe": True}
