@@ -139,7 +139,7 @@ def load(name: str) -> Dataset:
         path = Path(_absolute(name))
         if path.is_file():
             raise ValueError(f"{name} is no .npz: save its images as x_train of one with numpy.savez")
-        if path.is_dir():
+        if path.is_dir() and name.strip():
             raise ValueError(f"{name} is a folder: give the path of an .npz that holds x_train")
         if is_path(name):
             raise FileNotFoundError(f"no data file {path}: give the path of an .npz that holds x_train")

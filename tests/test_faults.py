@@ -171,7 +171,7 @@ def test_a_data_file_that_is_not_there_is_told_as_such(tmp_path, small, monkeypa
             "here is a folder: give the path of an .npz",
         ),
         ("train small --out new --data file", "file is no .npz: save its images as x_train of one with"),
-        ("train small --out new --data smal", "unknown data set 'smal': give mnist, "),
+        ("train small --out new --data smaller", "unknown data set 'smaller': give mnist, "),
         ("train nowhere/run --out new", "nowhere/run is not there: give the folder of a recorded run"),
         (
             "train ./file small --out new",

@@ -325,3 +325,13 @@ def test_T3_jsd_stays_in_its_range_in_single_precision(pair: Pair) -> None:
     for a, b in ((p, q), (p, p), (torch.cat([p, 0 * q]), torch.cat([0 * p, q]))):
         assert 0 <= jsd(a, b).item() <= math.log(2)
     assert jsd(torch.cat([p, 0 * q]), torch.cat([0 * p, q])).item() == pytest.approx(math.log(2), abs=1e-15)
+
+
+def test_T3_the_bound_of_jsd_lets_gradients_through() -> None:
+    """Of disjoint densities the sum may round to more than log 2; its slope is log(2) / 2 all the same."""
+    rng = torch.Generator().manual_seed(0)
+    for n in range(2, 60):
+        p = torch.cat([torch.rand(n, generator=rng, dtype=torch.float64), torch.zeros(n)])
+        p = (p / p.sum()).requires_grad_()
+        (slope,) = torch.autograd.grad(jsd(p, p.detach().flip(0)), p)
+        np.testing.assert_allclose(slope[:n], math.log(2) / 2, rtol=1e-9)
