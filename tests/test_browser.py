@@ -228,11 +228,13 @@ def test_the_search_finds(tab: Any, address: str, words: str) -> None:
     assert found > 0
 
 
-def test_without_scripts_no_place_is_kept_for_a_piece(chromium: Any, address: str) -> None:
-    """The landing page's has no still picture: the figure below it is the first."""
+def test_without_scripts_a_piece_is_its_still_picture_or_nothing(chromium: Any, address: str) -> None:
     with chromium.new_page(java_script_enabled=False) as tab:
-        tab.goto(f"{address}/book/index.html", wait_until="load")
-        assert tab.locator("figure.live").is_hidden() and tab.locator("article figure:visible").count()
+        for page, piece in (("index", "generator"), ("03-adversarial-nets/in-turns", "turns")):
+            tab.goto(f"{address}/book/{page}.html", wait_until="load")
+            place, still = tab.locator(f"#live-{piece}"), tab.locator(f"#live-{piece} .live-still img")
+            assert place.is_visible() == (still.count() > 0) == still.is_visible()
+            assert tab.locator("article figure:visible").count()
 
 
 def test_claims_are_chosen_by_verdict_section_and_words(tab: Any, address: str) -> None:

@@ -224,7 +224,7 @@ def test_a_record_that_cannot_be_understood_is_told(tmp_path, images, small, cap
 
 def test_an_archive_is_no_array_of_samples(tmp_path, images, capsys):
     code, said = run_cli(capsys, "evaluate", images)
-    assert code == 2 and "cannot be read as a plain .npy array: save it anew with numpy.save" in said
+    assert code == 2 and "is an .npz, which holds several arrays: save the samples with numpy.save" in said
 
 
 def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, small, capsys, monkeypatch):

@@ -183,7 +183,7 @@ def test_a_data_file_that_is_not_there_is_told_as_such(tmp_path, small, monkeypa
         ),
         ("train small second --out new --pretrained no", "no holds no run.json: give --pretrained a run of"),
         ("train second --out new --pretrained file", "file holds no run.json: give the folder of a run"),
-        ("train file --out new", "unknown recipe 'file': choose one of small, second"),
+        ("train file --out new", "unknown recipe 'file': 'gansrc recipes' lists all"),
         ("sample file", "file holds no run.json: give the folder of a run"),
         (
             "sample loop",
