@@ -53,11 +53,10 @@ def test_pixels_and_verdicts_are_those_of_the_recorded_nets(open_piece, folder):
     tab = opened(open_piece, folder)
     rng = np.random.default_rng(11)
     z = rng.uniform(-(3**0.5), 3**0.5, (60, 100))
-    x, d, milliseconds = tab.evaluate(
+    x, d = tab.evaluate(
         f"""codes => {{
-          const net = {OPEN}, start = performance.now();
-          const x = codes.map(z => net.generate(z)), time = (performance.now() - start) / codes.length;
-          return [x.map(one => [...one]), x.map(one => net.judge(one)), time];
+          const x = codes.map(z => {OPEN}.generate(z));
+          return [x.map(one => [...one]), x.map(one => {OPEN}.judge(one))];
         }}""",
         z.tolist(),
     )
@@ -67,7 +66,6 @@ def test_pixels_and_verdicts_are_those_of_the_recorded_nets(open_piece, folder):
         believed = judge(images).sigmoid()
     np.testing.assert_allclose(np.array(x), images.numpy(), atol=0.01)
     np.testing.assert_allclose(d, believed.numpy(), atol=0.01)
-    assert milliseconds < 20, milliseconds
 
 
 @pytest.mark.slow

@@ -195,9 +195,11 @@ def print_book() -> None:
 
 
 if __name__ == "__main__":
+    lacks = None if HTML.exists() else f"no built book in {HTML}: run make book first"
     if CHROMIUM is None:
-        sys.exit("no Chromium to print with: install it (Debian: apt install chromium)")
-    if not HTML.exists():
-        sys.exit(f"no built book in {HTML}: run make book first")
+        lacks = "no Chromium to print with: install it (Debian: apt install chromium)"
+    if lacks:
+        print(lacks, file=sys.stderr)
+        sys.exit(2)
     print_book()
     print(f"{PDF}: {PDF.stat().st_size / 1e6:.1f} MB")
