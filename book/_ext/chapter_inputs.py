@@ -51,6 +51,7 @@ class Repository:
         self.packages = {name for name, path in files.items() if path.name == "__init__.py"}
         self.trees = {name: _parsed(path.read_text(encoding="utf-8")) for name, path in files.items()}
         self.code = {name: ast.dump(tree) for name, tree in self.trees.items()}
+        self.names = {name: _defined(tree) for name, tree in self.trees.items()}
         self.imports = {name: self.imported(tree, name) for name, tree in self.trees.items()}
         folders = (root / "book" / "runs").glob("[!.]*")
         self.records = {folder.name: folder for folder in folders if folder.is_dir()}
@@ -114,13 +115,13 @@ class Repository:
         for local, origin in self.bound(self.trees[base], base):
             if local == rest[0] and origin[0] in self.trees:
                 return self.resolve(origin + rest[1:])
-        if rest[0] in _defined(self.trees[base]) or rest[0].startswith("__"):  # such as __file__
+        if rest[0] in self.names[base] or rest[0].startswith("__"):  # such as __file__
             return {base}
         return self.defining(rest[0]) & below or below  # a package that imports when it is asked
 
     def defining(self, name: str) -> set[str]:
         """The modules in which the name is defined."""
-        return {module for module, tree in self.trees.items() if name in _defined(tree)}
+        return {module for module, names in self.names.items() if name in names}
 
     def closure(self, modules: set[str]) -> set[str]:
         """These modules and all that they import, directly or not."""

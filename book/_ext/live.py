@@ -35,6 +35,8 @@ from gansrc.runs import Run
 
 WEIGHTS = "_static/live/{}-weights.js"
 """Where the pages find what a piece loads on a click."""
+PLACE = "{live} generator"
+"""What a page has that loads them."""
 
 
 class live(nodes.General, nodes.Element):
@@ -91,25 +93,43 @@ def load(
             app.add_js_file(f"live/{name}.js", priority=600 + number, loading_method="defer")
 
 
-def write_weights(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Write the nets that pages load, unless an earlier build wrote them from this record and this code."""
-    if not any("generator" in page.get("live", ()) for page in env.metadata.values()):
-        return []
-    run, file = Run(Path(app.srcdir, "book/runs/mnist")), Path(app.outdir, WEIGHTS.format("generator"))
-    parts = [*sorted(run.record.checkpoint.sha256.values()), Path(live_weights.__file__).read_text("utf-8")]
-    key = hashlib.sha256("".join(parts).encode()).hexdigest()
-    if file.exists() and getattr(env, "live_weights_key", "") == key:
-        return []
-    # by a process of its own: this one has autodoc's modules, whose types cannot be looked up
-    subprocess.run([sys.executable, live_weights.__file__, str(run.folder), str(file)], check=True)
-    env.live_weights_key = key
-    return [page for page, data in env.metadata.items() if "generator" in data.get("live", ())]
+class Weights:
+    """The nets that pages load, written while pages are read, by a process of its own.
+
+    Of its own also because this one has autodoc's modules, whose types cannot be looked up.
+    """
+
+    writing: subprocess.Popen[bytes] | None = None
+
+    def begin(self, app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+        """Begin to write them, unless an earlier build did so from this record and this code."""
+        self.pages = [name for name in env.found_docs if PLACE in Path(env.doc2path(name)).read_text("utf-8")]
+        if not self.pages:
+            return
+        run, file = Run(Path(app.srcdir, "book/runs/mnist")), Path(app.outdir, WEIGHTS.format("generator"))
+        code = Path(live_weights.__file__).read_text("utf-8")
+        weights = sorted(run.record.checkpoint.sha256.values())
+        self.key = hashlib.sha256("".join([*weights, code]).encode()).hexdigest()
+        if not file.exists() or getattr(env, "live_weights_key", "") != self.key:
+            command = [sys.executable, live_weights.__file__, str(run.folder), str(file)]
+            self.writing = subprocess.Popen(command)
+
+    def finish(self, app: Sphinx, env: BuildEnvironment) -> list[str]:
+        """Wait until they are written; return the pages that say how large they are."""
+        if self.writing is None:
+            return []
+        if status := self.writing.wait():
+            raise subprocess.CalledProcessError(status, self.writing.args)
+        env.live_weights_key = self.key
+        return self.pages
 
 
 def setup(app: Sphinx) -> dict[str, bool | int]:
     """Offer the directive; add the scripts when pages are written."""
     app.add_node(live, html=(visit, depart))
     app.add_directive("live", Live)
-    app.connect("env-updated", write_weights)
+    weights = Weights()
+    app.connect("env-before-read-docs", weights.begin, priority=600)  # after the chapters ran
+    app.connect("env-updated", weights.finish)
     app.connect("html-page-context", load)
     return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
