@@ -14,8 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import nbclient
+import nbformat
 import pytest
 from fontTools import ttLib
+from jupyter_client.provisioning import KernelProvisionerFactory
 
 pytest.importorskip("jupyter_book")
 
@@ -580,6 +583,34 @@ def test_chapters_see_the_data_folder_by_its_full_name(
     monkeypatch.setenv("JUPYTER_PATH", "")
     extension("execution_key").prepare(None, None)
     assert os.environ["GANSRC_DATA"] == str(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels start as always there")
+def test_warm_kernels_are_kernels_of_their_own(
+    extension: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    factory = KernelProvisionerFactory.instance()
+    monkeypatch.setattr(factory, "provisioners", dict(factory.provisioners))
+    monkeypatch.setattr(factory, "default_provisioner_name", factory.default_provisioner_name)
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    monkeypatch.setenv("COLOUR", "blue")
+    extension("warm_kernels").offer()
+
+    def outputs(*cells: str) -> list[str]:
+        notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
+        nbclient.execute(notebook, cwd=str(tmp_path), timeout=60)
+        return [out.get("text") or sorted(out.data)[0] for cell in notebook.cells for out in cell.outputs]
+
+    told = outputs(
+        "import os, sys; before = {'torch', 'gansrc'} & set(sys.modules); import torch\n"
+        "print(before, os.getcwd(), os.environ['COLOUR'], torch.ones(300, 300).sum())",
+        "import matplotlib.pyplot as plt; plt.plot([1, 2]);",
+        "torch.set_default_dtype(torch.float64); sys.modules['gansrc'] = None",
+    )
+    assert told == [f"{{'torch'}} {tmp_path} blue tensor(90000.)\n", "image/png"]
+    assert outputs("import torch, gansrc; print(torch.get_default_dtype())") == ["torch.float32\n"]
+    with pytest.raises(nbclient.exceptions.DeadKernelError):
+        outputs("import os; os.kill(os.getpid(), 9)")
 
 
 def test_scientific_notation_is_written_out(extension: Callable[[str], ModuleType]) -> None:

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
 
+import warm_kernels
 from chapter_inputs import Repository
 from docutils import nodes
 from jupyter_cache import get_cache
@@ -98,6 +99,7 @@ def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     names = [name for name in drop_stale(cache, env) if name in docnames]
     if not names:
         return
+    warm_kernels.offer()
     names.sort(key=lambda name: -Path(env.doc2path(name)).stat().st_size)  # no core waits for a long one
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     given = os.environ.get("OMP_NUM_THREADS")
