@@ -25,6 +25,7 @@ own = str(Path(sys.prefix, "share", "jupyter"))  # this environment's kernel, wh
 os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH", "")]))
 
 ROOT = Path(__file__).parent
+sys.path.append(str(ROOT / "book/_ext"))
 CHECKED = "nbval-check-output"
 
 
@@ -44,6 +45,13 @@ def read_chapter(path: Path) -> nbformat.NotebookNode:
 
 class Chapter(IPyNbFile):
     """A chapter in MyST Markdown, read where nbval expects a notebook."""
+
+    def setup(self) -> None:
+        """Start its kernel, as the book's build does."""
+        import warm_kernels
+
+        warm_kernels.offer()
+        super().setup()
 
     def collect(self) -> Iterable[pytest.Item]:
         notebook = read_chapter(self.path)

@@ -592,7 +592,6 @@ def test_warm_kernels_are_kernels_of_their_own(
     factory = KernelProvisionerFactory.instance()
     monkeypatch.setattr(factory, "provisioners", dict(factory.provisioners))
     monkeypatch.setattr(factory, "default_provisioner_name", factory.default_provisioner_name)
-    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     monkeypatch.setenv("COLOUR", "blue")
     extension("warm_kernels").offer()
 

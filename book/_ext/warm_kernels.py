@@ -27,12 +27,14 @@ IMPORTED = [
 
 def become_kernel(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
     """Turn this process, a copy, into a kernel."""
+    import matplotlib
     from ipykernel.kernelapp import IPKernelApp
 
     os.setsid()  # signals to a kernel are for what it has started, too
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update({"MPLBACKEND": "module://matplotlib_inline.backend_inline"} | environment)
+    matplotlib.rcParams["backend"] = os.environ["MPLBACKEND"]  # which was looked at when it was imported
     IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
 
 
@@ -83,4 +85,3 @@ def offer() -> None:
         factory = KernelProvisionerFactory.instance()
         factory.provisioners["warm"] = EntryPoint("warm", "warm_kernels:Warm", factory.GROUP_NAME)
         factory.default_provisioner_name = "warm"
-        os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # read on import
