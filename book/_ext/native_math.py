@@ -30,7 +30,7 @@ SAME = [
 
 FUNCTION = re.compile(r"<mi>([A-Za-z]{2,})</mi>(?=(?:<mo>&ApplyFunction;</mo>)?(<mo[^>]*>\(|<mrow><mo)?)")
 BAR = re.compile(r'<mo( class="\w+")?>([‖|])</mo>')
-"""A bar that nobody asked to grow: TeX leaves it as it is, browsers stretch it far beyond its formula."""
+"""A bar that nobody asked to grow: browsers stretch it far beyond its formula, and set one after a sign apart."""
 SPACED = '<mo lspace="0.1667em" rspace="{1}">{0}</mo>'
 """The name of a function stands apart from what surrounds it, but for its bracket."""
 
@@ -40,7 +40,7 @@ def mathml(tex: str, block: bool) -> str:
     for unknown, known in SAME:
         tex = re.sub(unknown, known, tex)
     found = re.sub(r">\s+<", "><", tex2mathml(tex, as_block=block))
-    found = BAR.sub(r'<mo\1 stretchy="false">\2</mo>', found)
+    found = BAR.sub(r'<mo\1 stretchy="false" lspace="0" rspace="0">\2</mo>', found)
     return FUNCTION.sub(lambda m: SPACED.format(m[1], "0" if m[2] else "0.1667em"), found)
 
 
