@@ -32,7 +32,7 @@ FUNCTION = re.compile(
     r'<m[io]( movablelimits="true")?>([A-Za-z]{2,})</m[io]>'
     r"(?=(?:<mo>&ApplyFunction;</mo>)?(<mo[^>]*>\(|<mrow><mo)?)"
 )
-BAR = re.compile(r'<mo( class="\w+")?>([‖|])</mo>')
+BAR = re.compile(r'<mo( class="\w+")?(?: stretchy="false")?>([‖|])</mo>')
 """A bar that nobody asked to grow or to stand apart: browsers do both, where TeX leaves it as it is."""
 SPACED = '<mo{0} lspace="0.1667em" rspace="{2}">{1}</mo>'
 """The name of a function stands apart from what surrounds it, but for its bracket."""
