@@ -432,6 +432,23 @@ def test_an_index_stands_beside_a_letter_with_an_accent(
 
 
 @pytest.mark.parametrize(
+    ("tex", "spaces"),
+    [
+        (r"|u| + |v|", [("0", "0")] * 4),  # browsers set the third apart, as if it stood between two things
+        (r"\max(0, x)", [("0", "0")]),
+        (r"-\log x", [("0.1667em", "0.1667em")]),
+        (r"\min_G V", [("0", "0.1667em")]),
+        (r"(\log x)", [("0", "0.1667em")]),
+    ],
+)
+def test_bars_and_names_of_functions_stand_apart_only_where_tex_has_it_so(
+    tex: str, spaces: list[tuple[str, str]], extension: Callable[[str], ModuleType]
+) -> None:
+    found = extension("native_math").mathml(tex, block=False)
+    assert re.findall(r'lspace="([^"]+)" rspace="([^"]+)"', found) == spaces
+
+
+@pytest.mark.parametrize(
     ("cell", "modules"),
     [
         ("from gansrc.models.red import RED", "models.red models.base"),

@@ -28,11 +28,18 @@ SAME = [
 ]
 """TeX that docutils does not know or misreads, and what says the same."""
 
-FUNCTION = re.compile(r"<mi>([A-Za-z]{2,})</mi>(?=(?:<mo>&ApplyFunction;</mo>)?(<mo[^>]*>\(|<mrow><mo)?)")
-BAR = re.compile(r'<mo( class="\w+")?>([‖|])</mo>')
-"""A bar that nobody asked to grow: TeX leaves it as it is, browsers stretch it far beyond its formula."""
-SPACED = '<mo lspace="0.1667em" rspace="{1}">{0}</mo>'
+FUNCTION = re.compile(
+    r'<m[io]( movablelimits="true")?>([A-Za-z]{2,})</m[io]>'
+    r"(?=(?:<mo>&ApplyFunction;</mo>)?(<mo[^>]*>\(|<mrow><mo)?)"
+)
+BAR = re.compile(r'<mo( class="\w+")?(?: stretchy="false")?>([‖|])</mo>')
+"""A bar that nobody asked to grow or to stand apart: browsers do both, where TeX leaves it as it is."""
+SPACED = '<mo{0} lspace="0.1667em" rspace="{2}">{1}</mo>'
 """The name of a function stands apart from what surrounds it, but for its bracket."""
+FIRST = re.compile(
+    r'((?:<math[^>]*>|<mo[^>]*>\(</mo>)(?:<m(?:row|sub|sup|under)>)*<mo[^>]*) lspace="0.1667em"'
+)
+"""Such a name as the first of its formula, or of a bracket: there is nothing to stand apart from."""
 
 
 def mathml(tex: str, block: bool) -> str:
@@ -40,8 +47,9 @@ def mathml(tex: str, block: bool) -> str:
     for unknown, known in SAME:
         tex = re.sub(unknown, known, tex)
     found = re.sub(r">\s+<", "><", tex2mathml(tex, as_block=block))
-    found = BAR.sub(r'<mo\1 stretchy="false">\2</mo>', found)
-    return FUNCTION.sub(lambda m: SPACED.format(m[1], "0" if m[2] else "0.1667em"), found)
+    found = BAR.sub(r'<mo\1 stretchy="false" lspace="0" rspace="0">\2</mo>', found)
+    found = FUNCTION.sub(lambda m: SPACED.format(m[1] or "", m[2], "0" if m[3] else "0.1667em"), found)
+    return FIRST.sub(r'\1 lspace="0"', found)
 
 
 def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
