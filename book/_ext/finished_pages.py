@@ -23,8 +23,14 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.builders.html import StandaloneHTMLBuilder
 
+THEME = (
+    '(mode => ["light", "dark"].includes(mode) ? mode : matchMedia("(prefers-color-scheme: dark)").matches '
+    '? "dark" : "light")(localStorage.getItem("mode"))'
+)
+"""Which of the two it is, before the first word is drawn: told later, all elements get their colours again."""
 MENDED = {
     r'\s*<!-- So that users can add custom icons -->\s*<script src="[^"]*fontawesome\.js[^"]*"></script>': "",
+    r'(dataset\.theme = )localStorage[^;]*;': rf"\1{THEME};",
     r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)': "",  # title and contents once more, for paper
     r' id="(?:exercise|solution|proof)-content"': "",
     r'(<button class="btn search-button-field [^>]*?) aria-label="Search"': r"\1",  # it reads "Search Ctrl+K"
