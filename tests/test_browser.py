@@ -28,6 +28,7 @@ FOUND = [path.relative_to(HTML).as_posix() for path in sorted(HTML.rglob("*.html
 SOURCES = [page for page in FOUND if page.startswith("_modules/")]  # all of one make
 PAGES = [page for page in FOUND if not page.startswith(("_static/", "_modules/")) and page != "index.html"]
 PAGES += sorted(SOURCES, key=len)[-1:]
+PIECES = [page for page in PAGES if 'data-live="' in (HTML / page).read_text(encoding="utf-8")]
 CHAPTER = "book/01-introduction.html"
 
 # What is wider than the window and lies in nothing that scrolls.
@@ -228,13 +229,21 @@ def test_the_search_finds(tab: Any, address: str, words: str) -> None:
     assert found > 0
 
 
-def test_without_scripts_a_piece_is_its_still_picture_or_nothing(chromium: Any, address: str) -> None:
-    with chromium.new_page(java_script_enabled=False) as tab:
-        for page, piece in (("index", "generator"), ("03-adversarial-nets/in-turns", "turns")):
-            tab.goto(f"{address}/book/{page}.html", wait_until="load")
-            place, still = tab.locator(f"#live-{piece}"), tab.locator(f"#live-{piece} .live-still img")
-            assert place.is_visible() == (still.count() > 0) == still.is_visible()
-            assert tab.locator("article figure:visible").count()
+@pytest.mark.parametrize("page", PIECES)
+def test_on_paper_and_without_scripts_a_piece_is_its_still_picture(
+    chromium: Any, tab: Any, address: str, page: str
+) -> None:
+    def seen(tab: Any) -> tuple[bool, int]:
+        place = tab.locator("figure.live")
+        return place.locator(".live-still img").is_visible(), place.locator("button:visible").count()
+
+    with chromium.new_page(java_script_enabled=False) as plain:
+        plain.goto(f"{address}/{page}", wait_until="load")
+        assert seen(plain) == (True, 0)
+    tab.goto(f"{address}/{page}", wait_until="load")
+    assert seen(tab)[1] > 0
+    tab.emulate_media(media="print")
+    assert seen(tab) == (True, 0)
 
 
 def test_claims_are_chosen_by_verdict_section_and_words(tab: Any, address: str) -> None:

@@ -27,7 +27,7 @@ THEME = (
     '(mode => ["light", "dark"].includes(mode) ? mode : matchMedia("(prefers-color-scheme: dark)").matches '
     '? "dark" : "light")(localStorage.getItem("mode"))'
 )
-"""Which of the two it is, before the first word is drawn: told later, all elements get their colours again."""
+"""Which of the two it is, before the first word is drawn: told later, all get their colours again."""
 MENDED = {
     r'\s*<!-- So that users can add custom icons -->\s*<script src="[^"]*fontawesome\.js[^"]*"></script>': "",
     r'(dataset\.theme = )localStorage[^;]*;': rf"\1{THEME};",
@@ -47,6 +47,7 @@ MENDED = {
         r'<span class="whole">\g<0></span>',
     r"Solution to(<a [^>]*>) ": r"Solution to \1",  # no line under the space
     r' role="doc-biblioentry"': ' role="listitem"',
+    r"<td><p>✅</p>": '<td><p><span class="verdict-kind agrees">yes</span></p>',  # not every font has it
     r'<th class="[^"]*"><p>(?:\s|&nbsp;|&#160;)*</p></th>': "<td></td>",
 }  # fmt: skip
 """What is replaced by what."""

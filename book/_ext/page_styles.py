@@ -1,7 +1,8 @@
-"""One style sheet for all pages, of what they show: a browser shows nothing before it has the last of a dozen.
+"""One style sheet for all pages, of what they show: a browser waits for the last of a dozen.
 
 The theme's sheets are for every book, and its font for two thousand icons. What no page and no script
-of this one names goes: two thirds of the rules, nearly all icons. The font of the formulas keeps their letters.
+of this one names goes: two thirds of the rules, nearly all icons. The font of the formulas keeps their
+letters.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ LETTER = re.compile(r'"\\([0-9a-f]{1,5}) ?"|[\ue000-\uf8ff]')
 """An icon in the style sheet: its number, or itself."""
 COMPRESSED = re.compile(rf'url\("[^)]*{ICONS}\.woff2"\) format\("woff2"\),')
 FORMULA = re.compile(r"<math.*?</math>", re.DOTALL)
+SLANTED = ("MATHEMATICAL ITALIC", "PLANCK")  # the letter h is older than the others
 PRELOAD = '<link rel="preload" href="{}_static/{}" as="font" type="font/woff" crossorigin>\n'
 
 
 def linked_once(page: str) -> str:
-    """A page with one link in the place of those to style sheets, after the font of its formulas if it has any.
+    """A page with one link in the place of those to style sheets, after the font of its formulas, if any.
 
-    Text moves when a font comes late, and a browser asks for it only when it has the sheet and meets a formula.
+    Text moves when a font comes late, and a browser asks for one only when it lays out the text.
     """
     first = LINK.search(page)
     if not first:
@@ -95,8 +97,8 @@ def letters(pages: Iterable[str]) -> set[int]:
     """What formulas show: their characters, and the slanted ones that a browser draws for single letters."""
     formulas = (formula for page in pages for formula in FORMULA.findall(page))
     plain = set(unescape(re.sub(r"<[^>]*>", "", " ".join(formulas))))
-    styled = map(chr, [0x210E, *range(0x1D400, 0x1D800)])  # h is Planck's, outside of the block
-    slanted = {each for each in styled if "ITALIC" in named(each, "ITALIC") and normalize("NFKC", each) in plain}
+    same = {each: normalize("NFKC", each) for each in map(chr, [0x210E, *range(0x1D400, 0x1D800)])}
+    slanted = {each for each in same if same[each] in plain and named(each, "").startswith(SLANTED)}
     return set(map(ord, plain | slanted))
 
 
