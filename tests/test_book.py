@@ -211,6 +211,8 @@ def test_a_script_stands_once_on_a_page_that_waits_for_none(built: Book) -> None
     assert len(inline) == len(set(inline)) and "thebe" not in source
     at_once = re.findall(r'<script src="[^"]*/([\w-]+)\.js', source)
     assert at_once == ["documentation_options"]
+    theme = built.folder / "_build/html/_static/scripts/pydata-sphinx-theme.js"
+    assert 'addEventListener("load"' not in theme.read_text(encoding="utf-8")  # it measures nothing then
 
 
 def test_the_one_style_sheet_finds_its_files_and_has_the_icons_that_are_shown(built: Book) -> None:

@@ -235,7 +235,8 @@ def test_on_paper_and_without_scripts_a_piece_is_its_still_picture(
 ) -> None:
     def seen(tab: Any) -> tuple[bool, int]:
         place = tab.locator("figure.live")
-        return place.locator(".live-still img").is_visible(), place.locator("button:visible").count()
+        controls = place.locator(":is(button, input):visible")
+        return place.locator(".live-still img").is_visible(), controls.count()
 
     with chromium.new_page(java_script_enabled=False) as plain:
         plain.goto(f"{address}/{page}", wait_until="load")

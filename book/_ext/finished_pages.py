@@ -59,6 +59,8 @@ UNSTYLED = re.compile(r'<span class="(?:pre|[npsw]|sig-paren|sig-return(?:-icon|
 PICTURE = re.compile(
     r'<img (?P<before>[^>]*?)src="(?P<src>[^"]*/_images/(?P<name>[^"/]+))"(?P<after>[^>]*?) ?/?>'
 )
+STILL = re.compile(r'(<div class="live-still[^>]*>\s*)<img loading="lazy" ')
+"""The still picture of a piece: what is near only on paper would come too late for it."""
 LETTERS = re.compile(r'scale\((0\.\d+) -0\.\d+\)|font-size="(\d+)"')
 """How Matplotlib scales glyphs that are a hundred units high; the size of letters that the browser draws."""
 LEAST = 9
@@ -128,6 +130,7 @@ def on_writing(app: Sphinx) -> None:
 
     def rendered(template: str, context: dict[str, Any]) -> str:
         page = linked_once(PICTURE.sub(sized, mend(render(template, context))))
+        page = STILL.sub(r"\1<img ", page)
         return page.replace('<img loading="lazy" ', "<img ", 1)  # the first is often in the first window
 
     builder.templates.render = rendered  # type: ignore[method-assign]

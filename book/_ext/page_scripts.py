@@ -1,8 +1,8 @@
 """The scripts of a page: each once, none that it has no use for, none that it has to wait for.
 
 A second `const` of the same name is an error in the browser, so a repeated inline script is no small matter.
-The theme's script measures every block of code once a page is loaded, one after another, folded ones too, which are
-laid out for that: half of its time. Here it does not; `wide-math.js` measures what is seen.
+The theme's script measures every block of code once a page is loaded, folded ones too, which are laid out
+for that: half of its time. Here it does not; `wide-math.js` measures what is seen.
 """
 
 from __future__ import annotations
