@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from html import unescape
+from logging import WARNING, getLogger
 from pathlib import Path
 from posixpath import dirname, join, relpath
 from unicodedata import name as named
@@ -42,6 +43,7 @@ LETTER = re.compile(r'"\\([0-9a-f]{1,5}) ?"|[\ue000-\uf8ff]')
 COMPRESSED = re.compile(rf'url\("[^)]*{ICONS}\.woff2"\) format\("woff2"\),')
 FORMULA = re.compile(r"<math.*?</math>", re.DOTALL)
 SLANTED = ("MATHEMATICAL ITALIC", "PLANCK")  # the letter h is older than the others
+getLogger("fontTools").setLevel(WARNING)  # else twenty lines for each font
 PRELOAD = '<link rel="preload" href="{}_static/{}" as="font" type="font/woff" crossorigin>\n'
 
 
