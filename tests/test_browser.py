@@ -221,6 +221,16 @@ def test_paper_is_light_with_the_answers_open(tab: Any, address: str) -> None:
     assert (tab.evaluate(theme), tab.evaluate(hidden)) == ("dark", before) and before > 0
 
 
+def test_a_page_opens_from_a_disk_with_the_font_of_its_formulas(tab: Any) -> None:
+    faults: list[str] = []
+    tab.on("console", lambda message: message.type == "error" and faults.append(message.text))
+    tab.goto((HTML / CHAPTER).as_uri(), wait_until="load")
+    tab.wait_for_function(
+        "() => [...document.fonts].some(f => f.family.includes('STIX') && f.status == 'loaded')"
+    )
+    assert not faults
+
+
 @pytest.mark.parametrize("words", ["225", "225 ± 2", "resume"])
 def test_the_search_finds(tab: Any, address: str, words: str) -> None:
     tab.goto(f"{address}/search.html?q={words}", wait_until="load")

@@ -44,7 +44,11 @@ COMPRESSED = re.compile(rf'url\("[^)]*{ICONS}\.woff2"\) format\("woff2"\),')
 FORMULA = re.compile(r"<math.*?</math>", re.DOTALL)
 SLANTED = ("MATHEMATICAL ITALIC", "PLANCK")  # the letter h is older than the others
 getLogger("fontTools").setLevel(WARNING)  # else twenty lines for each font
-PRELOAD = '<link rel="preload" href="{}_static/{}" as="font" type="font/woff" crossorigin>\n'
+PRELOAD = (
+    '<script>location.protocol == "file:" || document.head.insertAdjacentHTML("beforeend",'
+    """ '<link rel="preload" href="{}_static/{}" as="font" type="font/woff" crossorigin>')</script>\n"""
+)
+"""From a disk no font may be asked for ahead."""
 
 
 def linked_once(page: str) -> str:
