@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from xml.etree import ElementTree
 
 import nbclient
 import nbformat
@@ -29,7 +30,7 @@ kernelspec: {display_name: Python 3, language: python, name: python3}
 ---
 # Chapter
 
-$$ a = b $$ (eq-4)
+$$ a = h $$ (eq-4)
 
 ```{prf:proposition}
 :label: prop-2
@@ -51,6 +52,7 @@ evidence("T3", worst_error=1.25e-16)
 PAGE = """# Page
 
 See {eq}`eq-4`, {prf:ref}`prop-2`, {numref}`fig-3`; {result}`T3.worst_error:.2e` is {verdict}`T3`.
+Also as {printed}`one PDF`.
 
 ```{figure-of} fig-3
 ```
@@ -212,6 +214,8 @@ def test_a_script_stands_once_on_a_page_that_waits_for_none(built: Book) -> None
     assert len(inline) == len(set(inline)) and "thebe" not in source
     at_once = re.findall(r'<script src="[^"]*/([\w-]+)\.js', source)
     assert at_once == ["documentation_options"]
+    theme = built.folder / "_build/html/_static/scripts/pydata-sphinx-theme.js"
+    assert 'addEventListener("load"' not in theme.read_text(encoding="utf-8")  # it measures nothing then
 
 
 def test_the_one_style_sheet_finds_its_files_and_has_the_icons_that_are_shown(built: Book) -> None:
@@ -220,9 +224,11 @@ def test_the_one_style_sheet_finds_its_files_and_has_the_icons_that_are_shown(bu
     shown = {name for page in pages for name in re.findall(r'class="fa-solid fa-([\w-]+)', page)}
     assert all(len(re.findall(r'rel="stylesheet"', page)) <= 1 for page in pages)
     sheet = (static / "styles/book.css").read_text(encoding="utf-8")
-    assert (static / "pygments.css").read_text(encoding="utf-8") in sheet  # both themes
+    assert sheet.count(".highlight .nn {") == 2  # names of modules, in both themes
+    assert ".bs-tooltip-auto" in sheet and ".highlighted" in sheet  # which scripts add
+    assert ".carousel-dark" not in sheet and len(sheet) < 250_000
     needed = {(static / "styles" / file).resolve() for file in re.findall(r'url\("([^":]+)"\)', sheet)}
-    assert (static / "fonts/stix-two-math.woff2").resolve() in needed and all(f.exists() for f in needed)
+    assert (static / "fonts/stix-two-math.woff").resolve() in needed and all(f.exists() for f in needed)
     letters = {
         name: int(letter, 16)
         for names, letter in re.findall(r'([^{}]*)\{content:"\\(\w+) ?"\}', sheet)
@@ -232,6 +238,27 @@ def test_the_one_style_sheet_finds_its_files_and_has_the_icons_that_are_shown(bu
     font = static / "vendor/fontawesome/webfonts/fa-solid-900.ttf"
     assert set(letters.values()) <= set(ttLib.TTFont(font).getBestCmap()) and font.stat().st_size < 10_000
     assert f"{font.stem}.woff2" not in sheet
+
+
+def test_the_font_of_formulas_has_their_letters_and_is_asked_for_at_once(built: Book) -> None:
+    html = built.folder / "_build/html"
+    chapter = (html / "book/chapter.html").read_text(encoding="utf-8")
+    asked = re.search(r'<link rel="preload" href="\.\./([^"]+)" as="font"[^>]* crossorigin>', chapter)
+    assert chapter.index('rel="preload"') < chapter.index('rel="stylesheet"')
+    assert 'as="font"' not in (html / "search.html").read_text(encoding="utf-8")
+    letters = ttLib.TTFont(html / asked[1]).getBestCmap()
+    assert {ord("="), 0x1D44E, 0x210E} <= letters.keys() and 0x1D44F not in letters  # a = h, slanted
+    assert (html / asked[1]).stat().st_size < 20_000
+
+
+@pytest.mark.parametrize("tex", [r"\tfrac1n + \tfrac{\dfrac ab}{c}", r"x + {\textstyle \max_a b}"])
+def test_the_style_of_a_fraction_stands_on_an_element_around_it(
+    tex: str, extension: Callable[[str], ModuleType]
+) -> None:
+    found = extension("native_math").mathml(tex, block=False)
+    assert "<mstyle " in found
+    assert not re.search(r"<(?!mstyle|mtable)\w+[^>]* (?:displaystyle|scriptlevel)=", found)
+    ElementTree.fromstring(found.replace("&ApplyFunction;", ""))  # elements end where they should
 
 
 def test_a_chapter_can_be_downloaded_as_a_notebook(built: Book) -> None:
@@ -396,9 +423,11 @@ def test_labels_that_are_not_the_papers_fail_the_build(book: Book) -> None:
 
 def test_an_address_brings_the_buttons_that_need_one(book: Book) -> None:
     assert "colab" not in (book.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
+    assert "Also as one PDF." in (book.folder / "_build/html/book/index.html").read_text(encoding="utf-8")
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     book.write("_config.yml", config.replace('url: ""', 'url: "https://github.com/somebody/something"'))
     book.write("book/chapter.md", CHAPTER)
+    book.write("book/index.md", PAGE)
     assert book.build() == 0, book.log
     page = (book.folder / "_build/html/book/chapter.html").read_text(encoding="utf-8")
     file = book.folder / "_build/html/_sources/book/chapter.ipynb"
@@ -412,6 +441,8 @@ def test_an_address_brings_the_buttons_that_need_one(book: Book) -> None:
         assert url in html.unescape(page)
     site = "https://somebody.github.io/something/"
     assert f'<meta property="og:image" content="{site}_static/readme.png">' in page
+    index = (book.folder / "_build/html/book/index.html").read_text(encoding="utf-8")
+    assert re.search(f'Also as <a [^>]*href="{site}[\\w-]+\\.pdf">one PDF</a>', index)
     assert f"<loc>{site}book/chapter.html</loc>" in (book.folder / "_build/html/sitemap.xml").read_text()
     assert f'<base href="{site}">' in (book.folder / "_build/html/404.html").read_text(encoding="utf-8")
 

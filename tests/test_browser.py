@@ -28,6 +28,7 @@ FOUND = [path.relative_to(HTML).as_posix() for path in sorted(HTML.rglob("*.html
 SOURCES = [page for page in FOUND if page.startswith("_modules/")]  # all of one make
 PAGES = [page for page in FOUND if not page.startswith(("_static/", "_modules/")) and page != "index.html"]
 PAGES += sorted(SOURCES, key=len)[-1:]
+PIECES = [page for page in PAGES if 'data-live="' in (HTML / page).read_text(encoding="utf-8")]
 CHAPTER = "book/01-introduction.html"
 
 # What is wider than the window and lies in nothing that scrolls.
@@ -220,6 +221,16 @@ def test_paper_is_light_with_the_answers_open(tab: Any, address: str) -> None:
     assert (tab.evaluate(theme), tab.evaluate(hidden)) == ("dark", before) and before > 0
 
 
+def test_a_page_opens_from_a_disk_with_the_font_of_its_formulas(tab: Any) -> None:
+    faults: list[str] = []
+    tab.on("console", lambda message: message.type == "error" and faults.append(message.text))
+    tab.goto((HTML / CHAPTER).as_uri(), wait_until="load")
+    tab.wait_for_function(
+        "() => [...document.fonts].some(f => f.family.includes('STIX') && f.status == 'loaded')"
+    )
+    assert not faults
+
+
 @pytest.mark.parametrize("words", ["225", "225 ± 2", "resume"])
 def test_the_search_finds(tab: Any, address: str, words: str) -> None:
     tab.goto(f"{address}/search.html?q={words}", wait_until="load")
@@ -228,13 +239,22 @@ def test_the_search_finds(tab: Any, address: str, words: str) -> None:
     assert found > 0
 
 
-def test_without_scripts_a_piece_is_its_still_picture_or_nothing(chromium: Any, address: str) -> None:
-    with chromium.new_page(java_script_enabled=False) as tab:
-        for page, piece in (("index", "generator"), ("03-adversarial-nets/in-turns", "turns")):
-            tab.goto(f"{address}/book/{page}.html", wait_until="load")
-            place, still = tab.locator(f"#live-{piece}"), tab.locator(f"#live-{piece} .live-still img")
-            assert place.is_visible() == (still.count() > 0) == still.is_visible()
-            assert tab.locator("article figure:visible").count()
+@pytest.mark.parametrize("page", PIECES)
+def test_on_paper_and_without_scripts_a_piece_is_its_still_picture(
+    chromium: Any, tab: Any, address: str, page: str
+) -> None:
+    def seen(tab: Any) -> tuple[bool, int]:
+        place = tab.locator("figure.live")
+        controls = place.locator(":is(button, input):visible")
+        return place.locator(".live-still img").is_visible(), controls.count()
+
+    with chromium.new_page(java_script_enabled=False) as plain:
+        plain.goto(f"{address}/{page}", wait_until="load")
+        assert seen(plain) == (True, 0)
+    tab.goto(f"{address}/{page}", wait_until="load")
+    assert seen(tab)[1] > 0
+    tab.emulate_media(media="print")
+    assert seen(tab) == (True, 0)
 
 
 def test_claims_are_chosen_by_verdict_section_and_words(tab: Any, address: str) -> None:

@@ -23,8 +23,14 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.builders.html import StandaloneHTMLBuilder
 
+THEME = (
+    '(mode => ["light", "dark"].includes(mode) ? mode : matchMedia("(prefers-color-scheme: dark)").matches '
+    '? "dark" : "light")(localStorage.getItem("mode"))'
+)
+"""Which of the two it is, before the first word is drawn: told later, all get their colours again."""
 MENDED = {
     r'\s*<!-- So that users can add custom icons -->\s*<script src="[^"]*fontawesome\.js[^"]*"></script>': "",
+    r'(dataset\.theme = )localStorage[^;]*;': rf"\1{THEME};",
     r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)': "",  # title and contents once more, for paper
     r' id="(?:exercise|solution|proof)-content"': "",
     r'(<button class="btn search-button-field [^>]*?) aria-label="Search"': r"\1",  # it reads "Search Ctrl+K"
@@ -41,6 +47,7 @@ MENDED = {
         r'<span class="whole">\g<0></span>',
     r"Solution to(<a [^>]*>) ": r"Solution to \1",  # no line under the space
     r' role="doc-biblioentry"': ' role="listitem"',
+    r"<td><p>✅</p>": '<td><p><span class="verdict-kind agrees">yes</span></p>',  # not every font has it
     r'<th class="[^"]*"><p>(?:\s|&nbsp;|&#160;)*</p></th>': "<td></td>",
 }  # fmt: skip
 """What is replaced by what."""
@@ -52,6 +59,8 @@ UNSTYLED = re.compile(r'<span class="(?:pre|[npsw]|sig-paren|sig-return(?:-icon|
 PICTURE = re.compile(
     r'<img (?P<before>[^>]*?)src="(?P<src>[^"]*/_images/(?P<name>[^"/]+))"(?P<after>[^>]*?) ?/?>'
 )
+STILL = re.compile(r'(<div class="live-still[^>]*>\s*)<img loading="lazy" ')
+"""The still picture of a piece: what is near only on paper would come too late for it."""
 LETTERS = re.compile(r'scale\((0\.\d+) -0\.\d+\)|font-size="(\d+)"')
 """How Matplotlib scales glyphs that are a hundred units high; the size of letters that the browser draws."""
 LEAST = 9
@@ -121,6 +130,7 @@ def on_writing(app: Sphinx) -> None:
 
     def rendered(template: str, context: dict[str, Any]) -> str:
         page = linked_once(PICTURE.sub(sized, mend(render(template, context))))
+        page = STILL.sub(r"\1<img ", page)
         return page.replace('<img loading="lazy" ', "<img ", 1)  # the first is often in the first window
 
     builder.templates.render = rendered  # type: ignore[method-assign]

@@ -8,10 +8,9 @@
     ```
     :::
 
-The body is the still picture, which stands there on paper and where scripts are off; without one the place is
-empty then, for a piece beside a figure that shows the same. In the browser `_static/live/NAME.js` fills the
-place, with `live.js`; pages without a piece do not load them. The nets of the piece
-`generator` are written when the book is built, from the record of the run `mnist`.
+The body is the still picture, which stands there on paper and where scripts are off. In the browser
+`_static/live/NAME.js` fills the place, with `live.js`; pages without a piece do not load them. The nets of
+the piece `generator` are written when the book is built, from the record of the run `mnist`.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ class Live(SphinxDirective):
         """Leave the place, and remember that the page needs the scripts."""
         if "alt" not in self.options:
             raise self.error(f"the piece {self.arguments[0]} has no :alt: say what one sees")
+        self.assert_has_content()
         place = live(piece=self.arguments[0], alt=self.options["alt"])
         self.set_source_info(place)
-        if self.content:
-            still = nodes.container(classes=["live-still"])
-            self.state.nested_parse(self.content, self.content_offset, still)
-            place += still
+        still = nodes.container(classes=["live-still"])
+        self.state.nested_parse(self.content, self.content_offset, still)
+        place += still
         if caption := self.options.get("caption"):
             words, messages = self.state.inline_text(caption, self.lineno)
             tags = (nodes.raw("", tag, format="html") for tag in ("<figcaption>", "</figcaption>"))

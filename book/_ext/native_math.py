@@ -37,19 +37,36 @@ BAR = re.compile(r'<mo( class="\w+")?(?: stretchy="false")?>([‖|])</mo>')
 SPACED = '<mo{0} lspace="0.1667em" rspace="{2}">{1}</mo>'
 """The name of a function stands apart from what surrounds it, but for its bracket."""
 FIRST = re.compile(
-    r'((?:<math[^>]*>|<mo[^>]*>\(</mo>)(?:<m(?:row|sub|sup|under)>)*<mo[^>]*) lspace="0.1667em"'
+    r'((?:<math[^>]*>|<mo[^>]*>\(</mo>)(?:<m(?:row|sub|sup|under|style)[^>]*>)*<mo[^>]*) lspace="0.1667em"'
 )
 """Such a name as the first of its formula, or of a bracket: there is nothing to stand apart from."""
+STYLE = re.compile(r'<(?!mstyle|mtable|math)(\w+)((?: (?:displaystyle|scriptlevel)="[^"]*")+)')
+"""A fraction, say, that is drawn smaller or larger than its place asks for."""
 
 
 def mathml(tex: str, block: bool) -> str:
     """The formula `tex` as a <math> element, on a line of its own if `block`."""
     for unknown, known in SAME:
         tex = re.sub(unknown, known, tex)
-    found = re.sub(r">\s+<", "><", tex2mathml(tex, as_block=block))
+    found = styled(re.sub(r">\s+<", "><", tex2mathml(tex, as_block=block)))
     found = BAR.sub(r'<mo\1 stretchy="false" lspace="0" rspace="0">\2</mo>', found)
     found = FUNCTION.sub(lambda m: SPACED.format(m[1] or "", m[2], "0" if m[3] else "0.1667em"), found)
     return FIRST.sub(r'\1 lspace="0"', found)
+
+
+def styled(formula: str) -> str:
+    """The same with the style of a fraction on an element around it, the one place that HTML has for it."""
+    while found := STYLE.search(formula):
+        tag, style = found.groups()
+        depth, end = 0, found.start()
+        for each in re.finditer(rf"<(/?){tag}\b[^>]*>", formula[found.start() :]):
+            depth += -1 if each[1] else 1
+            if depth == 0:
+                end += each.end()
+                break
+        inner = f"<{tag}{formula[found.end() : end]}"
+        formula = f"{formula[: found.start()]}<mstyle{style}>{inner}</mstyle>{formula[end:]}"
+    return formula
 
 
 def visit_inline(self: HTML5Translator, node: nodes.math) -> None:

@@ -4,6 +4,7 @@ The latter two need an address, `repository: url` in `_config.yml`, and are left
 notebooks that they open are those to download, in a branch of their own. In MyST:
 
     {repository}`its repository`    linked to the address, if there is one
+    {printed}`one file`             linked to the PDF beside the published pages, if there is one
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
+from whole_book import PDF
 
 NOTEBOOK_BRANCH = "notebooks"
 
@@ -32,6 +34,15 @@ class Repository(SphinxRole):
         url = self.config.html_theme_options.get("repository_url")
         words = nodes.Text(self.text)
         return [nodes.reference("", "", words, refuri=url) if url else words], []
+
+
+class Printed(SphinxRole):
+    """Words that lead to the whole book for paper, which only the workflow puts beside the pages."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """A link, or the words alone."""
+        words, site = nodes.Text(self.text), self.config.html_baseurl
+        return [nodes.reference("", "", words, refuri=f"{site}{PDF.name}") if site else words], []
 
 
 def switch_on(app: Sphinx, config: Config) -> None:
@@ -108,6 +119,7 @@ def _is_notebook(app: Sphinx, pagename: str) -> bool:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the role, and the buttons before and after the theme's own."""
     app.add_role("repository", Repository())
+    app.add_role("printed", Printed())
     app.connect("config-inited", switch_on)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme's buttons, at 501
     app.connect("html-page-context", offer_launch, priority=600)  # after them
