@@ -12,8 +12,8 @@ from pathlib import PureWindowsPath
 from typing import Any, Literal, cast
 
 from gansrc.datasets import Dataset
+from gansrc.limits import check_seed
 from gansrc.runs.provenance import Provenance
-from gansrc.streams import check_seed
 
 hints_of = functools.cache(typing.get_type_hints)
 """The types of a class's fields; a record has many of one class."""

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from gansrc import archives, datasets, mosaics
 from gansrc.datasets import Dataset
+from gansrc.limits import check_seed
 from gansrc.model import Model, Recipe, Sampler, recipe_of
 from gansrc.runs.files import csv_of, sha256
 from gansrc.runs.record import Record, hints_of, read
-from gansrc.streams import check_seed
 
 T = TypeVar("T")
 EVALUATION_SEED = 2014
