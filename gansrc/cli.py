@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gansrc.runs import Run
     from gansrc.runs.record import Data, Evaluation
 
+YEAR = 366 * 24 * 3600.0
 FIRST_SCORE = 30.0
 """Seconds that a score is taken to last, until one has been timed."""
 MEMORY_CURES = {
@@ -171,7 +172,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.seeds is not None:
         limits.check_seeds(arguments.seed, arguments.seeds)
     if arguments.epochs is not None:
-        limits.check_count(arguments.epochs, "--epochs")
+        limits.check_epochs(arguments.epochs, "--epochs")
     limits.check_device(arguments.device)
     _word("starting")
     if not sys.stderr.isatty():
@@ -241,7 +242,10 @@ def _seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
     if not match or not float(match[1]):
         raise ValueError(f"--budget must be a time like 90s, 14m or 2h, got {text!r}")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    if seconds > YEAR:
+        raise ValueError(f"--budget must be at most a year, got {text!r}")
+    return seconds
 
 
 @contextmanager
@@ -287,6 +291,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         raise FileNotFoundError(f"no file or folder {what}: give a run's folder, or an .npy of samples")
     if what.is_dir() and not (what / "run.json").exists():
         raise FileNotFoundError(f"{what} holds no run.json: give the folder of a run, or an .npy of samples")
+    if not what.is_dir() and not what.is_file():
+        raise ValueError(f"{what} is no file that can be read again: save the samples with numpy.save")
     _word("scoring")
 
     from gansrc import datasets, runs

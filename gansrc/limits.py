@@ -9,6 +9,8 @@ LARGEST_SEED = 2**63 - 1
 MOST_SEEDS = 200
 """Seeds at once: each holds a file open, and some systems allow 256."""
 
+MOST_EPOCHS = 10_000_000
+
 
 def check_seed(seed: int, what: str) -> None:
     """Raise ValueError for a seed out of range, which it calls `what`."""
@@ -22,6 +24,13 @@ def check_seeds(first: int, n: int) -> None:
         more = ": train more by a command each, with --seed" if n > 1 else ""
         raise ValueError(f"--seeds must lie between 1 and {MOST_SEEDS}, got {n}{more}")
     check_seed(first + n - 1, "the last of --seeds")
+
+
+def check_epochs(n: int, what: str) -> None:
+    """Raise ValueError for a length of a training, called `what`, that is none, or beyond any clock."""
+    check_count(n, what)
+    if n > MOST_EPOCHS:
+        raise ValueError(f"{what} must be at most {MOST_EPOCHS:,}, got {n}")
 
 
 def check_count(n: int, what: str) -> None:

@@ -176,7 +176,7 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
             "--seeds must lie between 1 and 200, got 0",
         ),
         (["evaluate", str(taken)], "holds no run.json: give the folder of a run, or an .npy of samples"),
-        (["evaluate", images], "is an .npz, which holds several arrays"),
+        (["evaluate", images], "cannot be read as a plain .npy array: save it anew"),
         (["evaluate", str(tmp_path / "absent")], "absent: give a run's folder, or an .npy of samples"),
         (["sample", str(taken)], "holds no run.json"),
         (["sample", str(taken), "-n", "0"], "-n must be at least 1, got 0"),
@@ -267,8 +267,11 @@ def test_a_record_that_cannot_be_understood_is_told(tmp_path, images, small, cap
 
 
 def test_an_archive_is_no_array_of_samples(tmp_path, images, capsys):
-    code, said = run_cli(capsys, "evaluate", images)
-    assert code == 2 and "is an .npz, which holds several arrays: save the samples with numpy.save" in said
+    shutil.copy(images, tmp_path / "images.npy")
+    for file in (images, str(tmp_path / "images.npy")):
+        code, said = run_cli(capsys, "evaluate", file)
+        cure = "save it anew with numpy.save (it is an .npz, which holds several arrays)"
+        assert code == 2 and said == f"gansrc: {file} cannot be read as a plain .npy array: {cure}"
 
 
 def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, small, capsys, monkeypatch):

@@ -154,7 +154,7 @@ def _job(
     if name not in catalogue.RECIPES and datasets.is_path(name) and not Path(name).is_dir():
         found = "is a file" if Path(name).exists() else "is not there"
         raise FileNotFoundError(f"{name} {found}: give the folder of a recorded run, or a recipe's name")
-    if name in catalogue.RECIPES or not Path(name).is_dir():
+    if name in catalogue.RECIPES or not name.strip() or not Path(name).is_dir():
         recipe = catalogue.recipe(name)
         return Job(recipe, recipe.epochs if epochs is None else epochs, {seed: out}, data, pretrained)
     run = Run(Path(name))

@@ -21,7 +21,7 @@ from torch import Tensor
 from gansrc import datasets, mosaics, parallel, parzen
 from gansrc.datasets import Dataset
 from gansrc.devices import is_out_of_memory, tensor_float_32
-from gansrc.limits import check_count, check_device, check_seed
+from gansrc.limits import check_device, check_epochs, check_seed
 from gansrc.model import Model, Recipe
 from gansrc.runs.files import (
     MARK,
@@ -88,7 +88,7 @@ def train_seeds(
     brought up to them first. At `until`, by `time.monotonic`, training stops, with all saved.
     """
     epochs = recipe.epochs if epochs is None else epochs
-    check_count(epochs, "epochs")
+    check_epochs(epochs, "epochs")
     if len(out) > 1 and not recipe.together:
         raise ValueError(f"{recipe.name} trains one seed at a time, got {len(out)}: leave --seeds out")
     if epochs > recipe.longest():
@@ -252,9 +252,13 @@ class Training:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / MARK).touch()
-        for name, tensors in self.model.state().items():
-            whole = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
-            write(folder / f"{name}.safetensors", save(whole))
+        try:
+            for name, tensors in self.model.state().items():
+                whole = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
+                write(folder / f"{name}.safetensors", save(whole))
+        except OSError:  # a full disk shall not be filled by a part of it
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         keep_names(self.out)
         checksums = {p.name: sha256(p) for p in sorted(folder.glob("*.safetensors"))}
         stage = (self.record.evaluation,) if self.record.evaluation else ()
