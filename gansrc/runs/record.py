@@ -170,7 +170,7 @@ class Record:
         shape, d = record.data.image_shape, record.data.dimension
         if min(shape, default=0) < 1 or math.prod(shape) != d:
             raise ValueError(f"data.image_shape must be of {d} pixels, the dimension, got {shape}")
-        if record.checkpoint.folder != (whole := f"checkpoint-{record.updates}") or record.updates < 0:
+        if record.checkpoint.folder != (whole := f"checkpoint-{record.updates}"):
             raise ValueError(
                 f"checkpoint.folder must be {whole}, by updates, got {record.checkpoint.folder!r}"
             )
