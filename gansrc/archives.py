@@ -46,6 +46,9 @@ def npy(file: Path) -> np.ndarray:
     """The array of an .npy. Raises Unreadable."""
     try:
         with file.open("rb") as stream:
+            if stream.read(2) == b"PK":
+                raise Unreadable("it is an .npz, which holds several arrays")
+            stream.seek(0)
             return _array(stream, os.fstat(stream.fileno()).st_size)
     except Exception as error:
         raise Unreadable(_reason(error)) from error

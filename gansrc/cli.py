@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +21,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import gansrc  # noqa: E402
-from gansrc import terminal  # noqa: E402
+from gansrc import limits, terminal  # noqa: E402
 
 if TYPE_CHECKING:
     from gansrc.datasets import Dataset
     from gansrc.runs import Run
     from gansrc.runs.record import Data, Evaluation
 
+YEAR = 366 * 24 * 3600.0
 FIRST_SCORE = 30.0
 """Seconds that a score is taken to last, until one has been timed."""
 MEMORY_CURES = {
@@ -165,14 +166,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(arguments: argparse.Namespace) -> int:
     end = time.monotonic() + (math.inf if arguments.budget is None else _seconds(arguments.budget))
-    _word("starting")
-
-    from gansrc import parallel, runs
-    from gansrc.streams import check_seed
-
     if arguments.out == Path() or not str(arguments.out).strip():
         raise ValueError("--out is empty, or the folder one is in: give a new folder, such as my-run")
-    check_seed(arguments.seed, "--seed")
+    limits.check_seed(arguments.seed, "--seed")
+    if arguments.seeds is not None:
+        limits.check_seeds(arguments.seed, arguments.seeds)
+    if arguments.epochs is not None:
+        limits.check_epochs(arguments.epochs, "--epochs")
+    limits.check_device(arguments.device)
+    _word("starting")
+    if not sys.stderr.isatty():
+        with suppress(OSError):  # who has heard enough may want the run all the same
+            print(f"{arguments.out}: starting", flush=True)
+
+    from gansrc import parallel, runs
+
     options = {key: getattr(arguments, key) for key in ("epochs", "seed", "seeds", "data", "pretrained")}
     place = parallel.Place.here()
     jobs = runs.dealt(runs.plan(arguments.what, arguments.out, **options), place)
@@ -234,7 +242,10 @@ def _seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
     if not match or not float(match[1]):
         raise ValueError(f"--budget must be a time like 90s, 14m or 2h, got {text!r}")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    if seconds > YEAR:
+        raise ValueError(f"--budget must be at most a year, got {text!r}")
+    return seconds
 
 
 @contextmanager
@@ -250,15 +261,16 @@ def _told() -> Iterator[None]:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
+    limits.check_count(arguments.n, "-n")
+    limits.check_seed(arguments.seed, "--seed")
+    if not (arguments.run_folder / "run.json").exists():
+        raise FileNotFoundError(f"{arguments.run_folder} holds no run.json: give the folder of a run")
+
     import numpy as np
 
     from gansrc import mosaics, runs
     from gansrc.runs.files import write_own
-    from gansrc.streams import check_seed
 
-    if arguments.n < 1:
-        raise ValueError(f"-n must be at least 1, got {arguments.n}")
-    check_seed(arguments.seed, "--seed")
     run = runs.Run(arguments.run_folder)
     samples = run.samples(arguments.n, arguments.seed)
     shape, content = run.record.data.image_shape, BytesIO()
@@ -273,12 +285,14 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     what = arguments.what
-    if arguments.keep is not None and arguments.keep < 1:
-        raise ValueError(f"--keep must be at least 1, got {arguments.keep}")
+    if arguments.keep is not None:
+        limits.check_count(arguments.keep, "--keep")
     if not what.exists():
         raise FileNotFoundError(f"no file or folder {what}: give a run's folder, or an .npy of samples")
     if what.is_dir() and not (what / "run.json").exists():
         raise FileNotFoundError(f"{what} holds no run.json: give the folder of a run, or an .npy of samples")
+    if not what.is_dir() and not what.is_file():
+        raise ValueError(f"{what} is no file that can be read again: save the samples with numpy.save")
     _word("scoring")
 
     from gansrc import datasets, runs
@@ -309,11 +323,12 @@ def _print_scores(result: Evaluation, data: Data | Dataset) -> None:
 
 
 def _runs(arguments: argparse.Namespace) -> int:
-    from gansrc import runs
-
     roots = [arguments.root] if arguments.root else [p for p in (Path("book/runs"), Path()) if p.is_dir()]
     if not roots[0].is_dir():
         raise FileNotFoundError(f"no folder {roots[0]}: give the folder that holds the runs")
+
+    from gansrc import runs
+
     code, found = 0, [run for root in roots for run in runs.recorded(root)]
     if not found:
         print(f"no runs in {' or '.join(str(root.resolve()) for root in roots)}", file=sys.stderr)

@@ -124,6 +124,8 @@ def root() -> Path:
     folder = os.path.expanduser(os.environ.get("GANSRC_DATA") or os.path.join(cache, "gansrc"))
     if folder.startswith("~/"):  # of nobody: there is neither HOME nor an entry for the user
         raise FileNotFoundError(f"no home folder to keep data sets in, for {folder}: set GANSRC_DATA")
+    if os.path.isfile(folder):
+        raise NotADirectoryError(f"the data folder {folder} is a file: set GANSRC_DATA to a folder")
     return Path(os.path.abspath(folder))
 
 

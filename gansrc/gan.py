@@ -116,7 +116,7 @@ class GANRecipe(GameRecipe):
             networks.set_output_bias_(generator, dataset.train)
         if below:
             carried = copy.deepcopy(cast(TrainedGenerator, below).net)
-            generator = nn.Sequential(*generator[: -len(carried)], *carried)
+            generator = nn.Sequential(*list(generator)[: -len(carried)], *carried)
         discriminator = networks.discriminator(
             dataset.train.shape[1], self.d_hidden, self.d_pieces, self.keep_input, self.keep_hidden,
             self.d_range, init, self.d_convolutions,

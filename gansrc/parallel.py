@@ -44,14 +44,18 @@ class Place:
         """This process's, from the environment; outside of torchrun it is the only one. Raises ValueError."""
         names = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
         given = {name: os.environ.get(name) or alone for name, alone in names.items()}
-        try:
-            rank, size, local_rank = map(int, given.values())
-            if 0 <= rank < size and 0 <= local_rank < size:
-                return cls(rank, size, local_rank)
-        except ValueError:
-            pass
         told = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        raise ValueError(f"there is no such process: {told}: start by torchrun, or unset these variables")
+        cure = "start by torchrun, or unset these variables"
+        try:
+            place = cls(*map(int, given.values()))
+        except ValueError:
+            place = cls(0, 0)
+        if not (0 <= place.rank < place.size and 0 <= place.local_rank < place.size):
+            raise ValueError(f"there is no such process: {told}: {cure}")
+        needed = ("RANK", "MASTER_ADDR", "MASTER_PORT") if place.size > 1 else ()
+        if missing := [name for name in needed if not os.environ.get(name)]:
+            raise ValueError(f"WORLD_SIZE={place.size} without {' and '.join(missing)}: {cure}")
+        return place
 
     def device(self, name: str) -> str:
         """The device of that name for this process: where several share a host's cards, a card of its own."""

@@ -10,15 +10,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.distributions import Distribution, Normal, Uniform
 
-LARGEST_SEED = 2**63 - 1
-"""Seeds go from 0 to it: torch's own end at twice that, and an epoch's is larger than the run's."""
-
-
-def check_seed(seed: int, what: str) -> None:
-    """Raise ValueError for a seed out of range, which it calls `what`."""
-    if not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(f"{what} must lie between 0 and {LARGEST_SEED}, 2^63 - 1, got {seed}")
-
 
 def minibatches(data: Float[Tensor, "n *shape"], size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
     """Endless minibatches (size, ...) from number `start` on: shuffled passes, a partial last one dropped."""

@@ -25,7 +25,8 @@ def read(path: Path) -> tuple[dict[str, Float[Tensor, "n *shape"]], dict[str, In
     a fixed tenth of `x_train` each is set apart. Raises ValueError or FileNotFoundError.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no data file {path}: give the path of an .npz that holds x_train")
+        told = f"{path} is no file" if path.exists() else f"no data file {path}"
+        raise FileNotFoundError(f"{told}: give the path of an .npz that holds x_train")
     try:
         given = archives.npz(path, [f"{kind}_{part}" for kind in "xy" for part in PARTS])
     except archives.Unreadable as error:
@@ -84,7 +85,7 @@ def pixels(x: np.ndarray, what: str) -> Float[Tensor, "n *shape"]:
     if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"{what} must be uint8, or floats in [0, 1], got {x.dtype}: convert it")
     low, high = float(x.min()), float(x.max())
-    if not np.isfinite(low + high):
+    if not np.isfinite([low, high]).all():
         bad = ~np.isfinite(x).reshape(len(x), -1).all(1)
         raise ValueError(
             f"{what} must lie in [0, 1], got nan or infinity in {bad.sum():,} of {len(x):,} images, the first"

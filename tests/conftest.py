@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ from jaxtyping import install_import_hook
 
 if find_spec("beartype"):
     install_import_hook("gansrc", "beartype.beartype")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore Ctrl-C
 
 settings.register_profile("same", derandomize=True)  # other inputs: pytest --hypothesis-profile default
 settings.load_profile("same")

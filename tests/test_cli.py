@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from test_runs import (
     to_look_at,
 )  # fmt: skip
 
+import gansrc
 from gansrc import catalogue, datasets, parzen, runs
 from gansrc.cli import main
 from gansrc.game import Game
@@ -174,7 +176,7 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
             "--seeds must lie between 1 and 200, got 0",
         ),
         (["evaluate", str(taken)], "holds no run.json: give the folder of a run, or an .npy of samples"),
-        (["evaluate", images], "is an .npz, which holds several arrays"),
+        (["evaluate", images], "cannot be read as a plain .npy array: save it anew"),
         (["evaluate", str(tmp_path / "absent")], "absent: give a run's folder, or an .npy of samples"),
         (["sample", str(taken)], "holds no run.json"),
         (["sample", str(taken), "-n", "0"], "-n must be at least 1, got 0"),
@@ -201,6 +203,48 @@ def test_every_bad_input_is_one_line_and_exit_code_2(tmp_path, images, capsys):
 
 
 @pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train mnist --out x --seeds 1000000", "--seeds must lie between 1 and 200, got 1000000: "),
+        ("train mnist --out x --seed -1", "--seed must lie between 0 and 9223372036854775807, 2^63"),
+        ("train mnist --out x --seeds 2 --seed 9223372036854775807", "the last of --seeds must lie between"),
+        ("train mnist --out x --epochs 0", "--epochs must be at least 1, got 0"),
+        ("train mnist --out x --device tpux", "unknown device 'tpux': give cpu, cuda or mps"),
+        ("train mnist --out x --device cuda:128", "unknown device 'cuda:128': give cpu, cuda or mps"),
+        ("train mnist --out x --budget soon", "--budget must be a time like 90s, 14m or 2h, got 'soon'"),
+        ("train mnist --out .", "--out is empty, or the folder one is in: give a new folder"),
+        ("sample nowhere", "nowhere holds no run.json: give the folder of a run"),
+        ("sample nowhere -n 0", "-n must be at least 1, got 0"),
+        ("sample nowhere --seed -1", "--seed must lie between 0 and"),
+        ("evaluate nowhere", "no file or folder nowhere: give a run's folder, or an .npy of samples"),
+        ("evaluate nowhere --keep 0", "--keep must be at least 1, got 0"),
+        ("runs nowhere", "no folder nowhere: give the folder that holds the runs"),
+    ],
+)
+def test_what_needs_no_torch_is_refused_before_it_is_imported(
+    tmp_path, capsys, monkeypatch, command, message
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs", "parallel"):  # as in a new process: to import one is to import torch
+        monkeypatch.delattr(gansrc, name, raising=False)
+        monkeypatch.setitem(sys.modules, f"gansrc.{name}", None)
+    code, said = run_cli(capsys, *command.split())
+    assert code == 2 and said.startswith(f"gansrc: {message}") and "\n" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_log_has_a_word_before_torch_is_imported(tmp_path):
+    code = """
+import sys
+sys.modules["torch"] = None
+from gansrc.cli import main
+main(["train", "mnist", "--out", "mine"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "mine: starting\n" and "import of torch halted" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda record: {}, "run.json is no record of a run"),
@@ -223,8 +267,11 @@ def test_a_record_that_cannot_be_understood_is_told(tmp_path, images, small, cap
 
 
 def test_an_archive_is_no_array_of_samples(tmp_path, images, capsys):
-    code, said = run_cli(capsys, "evaluate", images)
-    assert code == 2 and "is an .npz, which holds several arrays: save the samples with numpy.save" in said
+    shutil.copy(images, tmp_path / "images.npy")
+    for file in (images, str(tmp_path / "images.npy")):
+        code, said = run_cli(capsys, "evaluate", file)
+        cure = "save it anew with numpy.save (it is an .npz, which holds several arrays)"
+        assert code == 2 and said == f"gansrc: {file} cannot be read as a plain .npy array: {cure}"
 
 
 def test_a_device_without_enough_memory_is_told_in_one_line(tmp_path, images, small, capsys, monkeypatch):

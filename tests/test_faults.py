@@ -33,6 +33,7 @@ from gansrc.game import Game, Rules
 from gansrc.model import Recipe
 from gansrc.runs import files, training
 from gansrc.runs.files import csv_of, npz, sha256
+from gansrc.runs.signals import stop_requested
 
 pytestmark = pytest.mark.filterwarnings("ignore:best sigma")
 ROOT = Path(__file__).parents[1]
@@ -187,7 +188,7 @@ def test_a_data_file_that_is_not_there_is_told_as_such(tmp_path, small, monkeypa
         ("sample file", "file holds no run.json: give the folder of a run"),
         (
             "sample loop",
-            "run.json cannot be read (",
+            "loop holds no run.json: give the folder of a run",
         ),
         ("sample here", "run.json cannot be read ("),
         (
@@ -749,6 +750,167 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
     monkeypatch.setattr(os, "replace", lambda *files: (done.append("move"), move(*files))[1])
     runs.files.write(tmp_path / "x", b"1")
     assert done == ["sync", "move", "sync"] and (tmp_path / "x").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("at", range(7))
+def test_files_that_belong_together_are_all_new_or_all_as_they_were(tmp_path, monkeypatch, at):
+    def move(*names: Path) -> None:
+        if next(moves) == at:
+            raise Killed
+        replace(*names)
+
+    kept, moves, replace = [tmp_path / name for name in "abc"], itertools.count(), os.replace
+    for file in kept:
+        file.write_bytes(b"old")
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(os, "replace", move)
+        files.write_together(dict.fromkeys(kept, b"new"))
+    files.settle(kept)
+    assert {file.read_bytes() for file in kept} == {b"old" if at < 3 else b"new"}  # 3 are written, then moved
+    assert not list(tmp_path.glob("*.next"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+def test_a_signal_that_is_ignored_stays_so_and_others_are_heard():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requested() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop() == 0
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert stop() == signal.SIGUSR1
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# What else can be typed, edited or in the way
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--epochs 10000001", "--epochs must be at most 10,000,000, got 10000001"),
+        ("--epochs " + 25 * "9", "--epochs must be at most 10,000,000, got 9999"),
+        ("--budget 8785h", "--budget must be at most a year, got '8785h'"),
+        ("--budget " + 400 * "9" + "h", "--budget must be at most a year, got"),
+    ],
+)
+def test_a_training_that_no_clock_can_count_is_refused(tmp_path, images, small, capsys, option, message):
+    words = ["train", "small", "--data", images, "--out", str(tmp_path / "run")]
+    code, said = run_cli(capsys, *words, *option.split())
+    assert code == 2 and said.startswith(f"gansrc: {message}") and "\n" not in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_length_beside_a_name_has_the_same_limits(tmp_path, images, small, capsys):
+    words = ["train", f"small:{10**30}", "--data", images, "--out", str(tmp_path / "run")]
+    assert run_cli(capsys, *words) == (2, f"gansrc: epochs must be at most 10,000,000, got {10**30}")
+
+
+def test_an_empty_word_is_no_recipe(tmp_path, images, small, capsys):
+    words = ["train", "", "--data", images, "--out", str(tmp_path / "run")]
+    assert run_cli(capsys, *words) == (2, "gansrc: unknown recipe '': 'gansrc recipes' lists all")
+
+
+@pytest.mark.parametrize("inside", ["", "deep", "deep/er"])
+@pytest.mark.parametrize("by", ["run", "link"])
+def test_no_run_is_put_into_a_checkpoint(tmp_path, images, small, capsys, inside, by):
+    run = trained(tmp_path / "run", images)
+    (tmp_path / "link").symlink_to(run.folder)
+    out, before = tmp_path / by / "checkpoint-20" / inside, tree(run.folder)
+    code, said = run_cli(capsys, "train", "small", "--data", images, "--epochs", "1", "--out", str(out))
+    told = "lies in a checkpoint, which its run will delete: choose another --out"
+    assert (code, said) == (2, f"gansrc: {out} {told}") and tree(run.folder) == before
+    again = ["train", "small", "--data", images, "--epochs", "1", "--out", str(tmp_path / "checkpoint-1")]
+    assert [main(again), main(again)] == [0, 0]  # a name like any other
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"updates": 10**30}, {"updates": -20}, {"updates": 0}, {"updates": 40}, {"epochs": -1},
+        {"seconds": float("nan")}, {"seconds": float("inf")}, {"seconds": -5.0},
+        {"dimension": 17}, {"image_shape": [4, 5]}, {"image_shape": [-4, -4]}, {"image_shape": []},
+        {"image_shape": [10**9, 10**9]},
+    ],
+)  # fmt: skip
+def test_values_of_a_record_that_do_not_agree_are_told_by_every_command(
+    tmp_path, images, small, capsys, change
+):
+    run = trained(tmp_path / "all" / "run", images)
+    changed(
+        run,
+        **change
+        if change.keys().isdisjoint(record_of(run)["data"])
+        else {"data": record_of(run)["data"] | change},
+    )
+    before = {key: x for key, x in tree(run.folder).items() if key != ".lock"}
+    folder = str(run.folder)
+    for command in (
+        ["sample", folder, "-n", "20"], ["evaluate", folder], ["runs", str(run.folder.parent)],
+        ["train", "small", "--data", images, "--out", folder], ["train", folder, "--out", folder + "-2"],
+    ):  # fmt: skip
+        code, said = run_cli(capsys, *command)
+        assert code == 2 and said.startswith(f"gansrc: {run.folder / 'run.json'} is no record of a run (")
+        assert (
+            "\n" not in said and {key: x for key, x in tree(run.folder).items() if key != ".lock"} == before
+        )
+
+
+@pytest.mark.parametrize("name", ["history.csv", "checkpoint-20/discriminator.safetensors", ".lock"])
+def test_a_folder_in_the_place_of_a_file_is_told_with_its_cure(tmp_path, images, small, capsys, name):
+    run = trained(tmp_path / "run", images)
+    (run.folder / name).unlink()
+    (run.folder / name).mkdir()
+    command = ["train", "small", "--data", images, "--epochs", "2", "--out", str(run.folder)]
+    code, said = run_cli(capsys, *command)
+    assert code == 2 and str(run.folder / name) in said and "\n" not in said
+    assert "restore it" in said or "mend that, and go on" in said
+
+
+def test_a_full_disk_keeps_no_part_of_a_checkpoint(tmp_path, images, small, capsys, monkeypatch):
+    def full(file: Path, content: bytes) -> None:
+        if file.name == "random.safetensors":
+            raise OSError(f"cannot write {file} (No space left on device): mend that, and go on")
+        write(file, content)
+
+    run, write = trained(tmp_path / "run", images), training.write
+    before = tree(run.folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write", full)
+        with pytest.raises(OSError, match="cannot write .*checkpoint-40"):
+            trained(run.folder, images, epochs=2)
+    assert tree(run.folder) == before
+    assert trained(run.folder, images, epochs=2).record.updates == 40
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_or_a_folder_is_no_file_of_arrays(tmp_path, small, capsys):
+    os.mkfifo(tmp_path / "pipe.npy")
+    os.mkfifo(tmp_path / "pipe.npz")
+    (tmp_path / "folder.npz").mkdir()
+    code, said = run_cli(capsys, "evaluate", str(tmp_path / "pipe.npy"))
+    assert code == 2 and said.endswith("is no file that can be read again: save the samples with numpy.save")
+    for name in ("pipe.npz", "folder.npz"):
+        code, said = run_cli(capsys, "train", "small", "--out", "x", "--data", str(tmp_path / name))
+        told = f"{tmp_path / name} is no file: give the path of an .npz that holds x_train"
+        assert (code, said) == (2, f"gansrc: {told}")
+
+
+def test_a_data_folder_that_is_a_file_is_told(tmp_path, small, capsys, monkeypatch):
+    (tmp_path / "sets").write_text("")
+    monkeypatch.setenv("GANSRC_DATA", str(tmp_path / "sets"))
+    told = f"gansrc: the data folder {tmp_path / 'sets'} is a file: set GANSRC_DATA to a folder"
+    assert run_cli(capsys, "data") == (2, told)
+    with pytest.raises(NotADirectoryError, match="set GANSRC_DATA to a folder"):
+        datasets.load("mnist")
+
+
+def test_the_largest_numbers_are_no_infinities(tmp_path):
+    np.savez(tmp_path / "x.npz", x_train=np.full((20, 4), 1.7e308))
+    with pytest.raises(ValueError, match=r"got values from 1.7e\+308 to 1.7e\+308: rescale it"):
+        datasets.load(str(tmp_path / "x.npz"))
 
 
 # Any pair of modules

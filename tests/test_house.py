@@ -14,7 +14,7 @@ import gansrc
 HOME = Path(gansrc.__file__).parent
 MODEL_PARTS = {"models.base", "models.boltzmann"}
 LAYERS = (
-    {"streams", "archives", "terminal", "exercises", "runs.signals"},
+    {"streams", "archives", "terminal", "limits", "exercises", "runs.signals"},
     {"theory", "parzen", "measures", "mosaics", "networks", "devices", "cost", "strokes", "labels"}
     | {"yours", "downloads"},
     {"claims", "figures", "plane", "arcs"},

@@ -54,14 +54,15 @@ def test_recipes_and_recorded_runs_are_trained_again_each_to_its_length(tmp_path
         assert record_of(again)["legs"][0]["together"] == together  # those of one length, at once
         assert scored_at(again.folder) == record_of(before)["updates"]
         assert "evaluation" not in record_of(before)
-    said = capsys.readouterr().out.splitlines()
+    begun, *said = capsys.readouterr().out.splitlines()
+    assert begun == f"{out}: starting"
     names = [Path(word.split(":")[0]).name for word in words]
     assert [line.split(":")[0] for line in said[::3]] == [str(out / name) for name in names]
     assert said[1].startswith("test log-likelihood, original sigma grid: ")
     before = [record_of(run) for run in runs.recorded(out)]
     monkeypatch.setattr(runs, "evaluate", None)  # nothing is left to do
     assert main(command) == 0 and [record_of(run) for run in runs.recorded(out)] == before
-    assert capsys.readouterr().out.splitlines() == said
+    assert capsys.readouterr().out.splitlines() == [begun, *said]
 
 
 def test_at_the_end_of_its_time_training_stops_with_all_saved_and_scored(tmp_path, book, capsys, monkeypatch):
@@ -221,6 +222,7 @@ def test_the_last_line_names_score_picture_and_next_command(tmp_path, book, caps
     run = runs.Run(out)
     score = run.history["valid_original"][4]  # the last of epochs 1 and 5
     assert capsys.readouterr().out == (
+        f"{out}: starting\n"
         f"{out}: 6 epochs, {run.record.seconds:.0f} s, validation {score:.1f} nats at epoch 5,"
         f" samples in {out}/samples.png; next: gansrc evaluate {out}\n"
     )

@@ -71,11 +71,15 @@ def test_a_single_run_of_a_plain_game_is_shared_and_no_other():
 
 
 def test_the_place_comes_from_torchruns_variables(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     assert Place.here() == Place(0, 1, 0) and Place.here().device("cuda") == "cuda"
     for name, number in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, number)
+    with pytest.raises(ValueError, match="^WORLD_SIZE=8 without MASTER_ADDR and MASTER_PORT: start"):
+        Place.here()
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "29500")
     assert Place.here() == Place(5, 8, 1)
     assert [Place.here().device(name) for name in ("cpu", "cuda", "cuda:3")] == ["cpu", "cuda:1", "cuda:3"]
 

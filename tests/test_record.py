@@ -95,7 +95,8 @@ def test_a_files_name_does_not_lead_out_of_the_runs_folder(place, climbing):
             (whole["checkpoint"] if place == "weights" else whole["samples"])["sha256"][name] = "0"
         return whole
 
-    Record.from_json(named("x..y"))
+    if place != "folder":
+        Record.from_json(named("x..y"))
     with pytest.raises(ValueError) as raised:
         Record.from_json(named(climbing))
     assert str(raised.value) == f"{climbing!r} is no name of a file in the run's own folder"

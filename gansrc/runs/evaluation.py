@@ -125,8 +125,6 @@ def _as_bytes(
 def evaluate_samples(file: Path, dataset: Dataset | None = None) -> Evaluation:
     """Score anybody's samples likewise, of MNIST or another data set of images in [0, 1]: an .npy of rows or
     of images, uint8 or in [0, 1]."""
-    if file.suffix.lower() == ".npz":
-        raise ValueError(f"{file} is an .npz, which holds several arrays: save the samples with numpy.save")
     try:
         samples = archives.npy(file)
     except archives.Unreadable as error:

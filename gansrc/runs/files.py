@@ -121,6 +121,10 @@ def check_ours(out: Path) -> None:
     It may be a folder that is not there, an empty one, one with a run in it, or one that a run has marked
     before it was killed.
     """
+    real = Path(os.path.realpath(out))
+    for folder in (real, *real.parents):
+        if is_checkpoint(folder) and (folder.parent / "run.json").exists():
+            raise ValueError(f"{out} lies in a checkpoint, which its run will delete: choose another --out")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: choose another --out")
     if not out.exists() or (out / "run.json").exists() or (out / MARK).exists():
@@ -176,6 +180,8 @@ def held(out: Path) -> Iterator[None]:
         raise ValueError(f"{out} is in use, it is trained or scored right now: wait for the end") from None
     except NotImplementedError:  # a file system without locks
         pass
+    except OSError as error:
+        raise OSError(f"cannot write {out / LOCK} ({error.strerror}): mend that, and go on") from None
     try:
         yield
     finally:

@@ -13,14 +13,11 @@ from typing import cast
 import torch
 
 from gansrc import catalogue, datasets, parallel
+from gansrc.limits import check_seeds
 from gansrc.model import Recipe
 from gansrc.runs.run import Run
 from gansrc.runs.signals import Stopped, stop_requested
 from gansrc.runs.training import Material, train_seeds, usable_device
-from gansrc.streams import check_seed
-
-MOST_SEEDS = 200
-"""Seeds at once: each holds a file open, and some systems allow 256."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +93,11 @@ def plan(
             return [job]
         if job.recorded:
             raise ValueError(f"--seeds go with a recipe's name, got {words[0]}")
-        if not 1 <= seeds <= MOST_SEEDS:
-            more = ": train more by a command each, with --seed" if seeds > 1 else ""
-            raise ValueError(f"--seeds must lie between 1 and {MOST_SEEDS}, got {seeds}{more}")
+        check_seeds(seed, seeds)
         if out.name in ("", ".."):
             raise ValueError(
                 f"--seeds needs a folder with a name as --out, got {out}: give one like runs/mine"
             )
-        check_seed(seed + seeds - 1, "the last of --seeds")
         folders = {n: out.with_name(f"{out.name}-seed-{n}") for n in range(seed, seed + seeds)}
         return [dataclasses.replace(job, folders=folders)]
     if seeds is not None:
@@ -160,7 +154,7 @@ def _job(
     if name not in catalogue.RECIPES and datasets.is_path(name) and not Path(name).is_dir():
         found = "is a file" if Path(name).exists() else "is not there"
         raise FileNotFoundError(f"{name} {found}: give the folder of a recorded run, or a recipe's name")
-    if name in catalogue.RECIPES or not Path(name).is_dir():
+    if name in catalogue.RECIPES or not name.strip() or not Path(name).is_dir():
         recipe = catalogue.recipe(name)
         return Job(recipe, recipe.epochs if epochs is None else epochs, {seed: out}, data, pretrained)
     run = Run(Path(name))

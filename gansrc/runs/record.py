@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from pathlib import PureWindowsPath
 from typing import Any, Literal, cast
 
 from gansrc.datasets import Dataset
+from gansrc.limits import check_seed
 from gansrc.runs.provenance import Provenance
-from gansrc.streams import check_seed
 
 hints_of = functools.cache(typing.get_type_hints)
 """The types of a class's fields; a record has many of one class."""
@@ -166,6 +167,16 @@ class Record:
         for name in (record.checkpoint.folder, *record.checkpoint.sha256, *record.image_files()):
             if PureWindowsPath(name).name != name or name in ("", ".."):  # of every system's separators
                 raise ValueError(f"{name!r} is no name of a file in the run's own folder")
+        shape, d = record.data.image_shape, record.data.dimension
+        if min(shape, default=0) < 1 or math.prod(shape) != d:
+            raise ValueError(f"data.image_shape must be of {d} pixels, the dimension, got {shape}")
+        if record.checkpoint.folder != (whole := f"checkpoint-{record.updates}"):
+            raise ValueError(
+                f"checkpoint.folder must be {whole}, by updates, got {record.checkpoint.folder!r}"
+            )
+        for name, number in (("epochs", record.epochs), ("seconds", record.seconds)):
+            if not 0 <= number < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {number}")
         return record
 
     def to_json(self) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from gansrc import archives, datasets, mosaics
 from gansrc.datasets import Dataset
+from gansrc.limits import check_seed
 from gansrc.model import Model, Recipe, Sampler, recipe_of
 from gansrc.runs.files import csv_of, sha256
 from gansrc.runs.record import Record, hints_of, read
-from gansrc.streams import check_seed
 
 T = TypeVar("T")
 EVALUATION_SEED = 2014
@@ -57,11 +57,13 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe the run was made with, rebuilt from the record's own values."""
-        return self._of_this_version(self._checked_recipe)
+        record = self.record
+        return self._of_this_version(lambda: self._checked_recipe(record))
 
-    def _checked_recipe(self) -> Recipe:
+    @staticmethod
+    def _checked_recipe(record: Record) -> Recipe:
         """The recipe, every value of the type that it has there."""
-        recipe = recipe_of(self.record.recipe)
+        recipe = recipe_of(record.recipe)
         values = json.loads(json.dumps(recipe.values()))
         for part in dataclasses.fields(recipe):
             if part.name != "sources":
@@ -147,7 +149,7 @@ class Run:
             kept = [row for row in rows if float(row["updates"]) <= self.record.updates]
             if told and (not kept or hashlib.sha256(csv_of(kept)).hexdigest() != told):
                 raise ValueError("its checksum is not the record's")
-        except (TypeError, ValueError, KeyError, csv.Error) as error:
+        except (TypeError, ValueError, KeyError, csv.Error, OSError) as error:
             words = " ".join(str(error).split())
             raise ValueError(f"{file} is damaged ({words:.80}): restore it or train anew") from None
         return rows
@@ -199,7 +201,7 @@ class Run:
     def _tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of a file of the checkpoint, checked."""
         file = self.folder / self.record.checkpoint.folder / name
-        if not file.exists():
+        if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: restore it, or delete {self.folder} and train anew")
         if sha256(file) != self.record.checkpoint.sha256.get(name):
             raise ValueError(
@@ -255,7 +257,7 @@ class Run:
         if room > archives.memory():
             have = archives.memory() / 2**30
             raise ValueError(
-                f"{n:,} samples take {room / 2**30:,.0f} GB, this machine has {have:,.0f}: ask for fewer"
+                f"{n:,} samples take {room / 2**30:,.1f} GB, this machine has {have:,.1f}: ask for fewer"
             )
         name = "samples" if weights == "last" else f"{weights}_samples"
         kept = self.record.images().get(name)

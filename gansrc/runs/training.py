@@ -21,6 +21,7 @@ from torch import Tensor
 from gansrc import datasets, mosaics, parallel, parzen
 from gansrc.datasets import Dataset
 from gansrc.devices import is_out_of_memory, tensor_float_32
+from gansrc.limits import check_device, check_epochs, check_seed
 from gansrc.model import Model, Recipe
 from gansrc.runs.files import (
     MARK,
@@ -44,7 +45,6 @@ from gansrc.runs.provenance import provenance
 from gansrc.runs.record import Checkpoint, Data, Leg, Pretrained, Record
 from gansrc.runs.run import EVALUATION_SEED, Run
 from gansrc.runs.signals import Stopped, pauses, say, stop_requested
-from gansrc.streams import check_seed
 
 EVALUATE_EVERY = 5
 """Rows of the history between two evaluations on validation images while training."""
@@ -88,8 +88,7 @@ def train_seeds(
     brought up to them first. At `until`, by `time.monotonic`, training stops, with all saved.
     """
     epochs = recipe.epochs if epochs is None else epochs
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    check_epochs(epochs, "epochs")
     if len(out) > 1 and not recipe.together:
         raise ValueError(f"{recipe.name} trains one seed at a time, got {len(out)}: leave --seeds out")
     if epochs > recipe.longest():
@@ -253,9 +252,13 @@ class Training:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / MARK).touch()
-        for name, tensors in self.model.state().items():
-            whole = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
-            write(folder / f"{name}.safetensors", save(whole))
+        try:
+            for name, tensors in self.model.state().items():
+                whole = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
+                write(folder / f"{name}.safetensors", save(whole))
+        except OSError:  # a full disk shall not be filled by a part of it
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         keep_names(self.out)
         checksums = {p.name: sha256(p) for p in sorted(folder.glob("*.safetensors"))}
         stage = (self.record.evaluation,) if self.record.evaluation else ()
@@ -280,10 +283,8 @@ class Training:
 
 def usable_device(name: str) -> torch.device:
     """A device that is there, or ValueError."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"unknown device {name!r}: give cpu, cuda or mps") from None
+    check_device(name)
+    device = torch.device(name)
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     present = {"cpu": True, "cuda": (device.index or 0) < cards, "mps": torch.backends.mps.is_available()}
     if not present.get(device.type, False):
