@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -47,10 +48,11 @@ class Chapter(IPyNbFile):
     """A chapter in MyST Markdown, read where nbval expects a notebook."""
 
     def setup(self) -> None:
-        """Start its kernel, as the book's build does."""
-        import warm_kernels
+        """Start its kernel, as the book's build does where that is at hand."""
+        with suppress(ImportError):
+            import warm_kernels
 
-        warm_kernels.offer()
+            warm_kernels.offer()
         super().setup()
 
     def collect(self) -> Iterable[pytest.Item]:

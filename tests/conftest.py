@@ -94,6 +94,8 @@ def open_piece(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         tab.on("pageerror", lambda error: faults.append(f"error: {error}"))
         tab.on("request", lambda r: r.url.startswith("file:") or faults.append(f"request: {r.url}"))
         tab.goto(file.as_uri() + (f"#{state}" if state else ""))
+        if options.get("java_script_enabled", True):
+            tab.wait_for_function("[...document.querySelectorAll('svg')].every(e => e.childElementCount)")
         return tab
 
     yield start
