@@ -235,6 +235,11 @@ def test_a_page_opens_from_a_disk_with_the_font_of_its_formulas(tab: Any) -> Non
 def test_the_search_finds(tab: Any, address: str, words: str) -> None:
     tab.goto(f"{address}/search.html?q={words}", wait_until="load")
     tab.wait_for_function("() => document.querySelector('.search-summary')?.textContent")
+    glass, field = (
+        tab.locator(f"main form {part}").bounding_box() for part in (".fa-magnifying-glass", "input")
+    )
+    inset = tab.locator("main form input").evaluate("e => parseFloat(getComputedStyle(e).paddingLeft)")
+    assert glass["x"] + glass["width"] <= field["x"] + inset  # the letters begin right of it
     found = tab.locator("#search-results li").count()
     assert found > 0
 
