@@ -424,6 +424,28 @@ def test_an_image_is_ours_by_the_mark_or_the_record_and_a_damaged_mark_lists_non
     assert tree(tmp_path).keys() == {files.MARK, "c.webp"}
 
 
+@pytest.mark.parametrize("at", range(9))
+def test_what_a_kill_leaves_of_a_checkpoint_is_deleted_later(tmp_path, monkeypatch, at):
+    folder = tmp_path / "checkpoint-46"
+    folder.mkdir()
+    (folder / files.MARK).touch()
+    for name in "abcdefg":
+        (folder / f"{name}.safetensors").write_text(name)
+    unlink, number = os.unlink, itertools.count()
+
+    def killed(*args, **kwargs):
+        if next(number) == at:
+            raise KeyboardInterrupt
+        unlink(*args, **kwargs)
+
+    with monkeypatch.context() as m, suppress(KeyboardInterrupt):
+        m.setattr(os, "unlink", killed)
+        files.drop_checkpoints(tmp_path, "")
+    assert folder.exists() == (at < 8)
+    files.drop_checkpoints(tmp_path, "")
+    assert not folder.exists()
+
+
 def test_images_that_a_kill_has_left_are_deleted_later(tmp_path, images, small, monkeypatch):
     run = trained(tmp_path / "run", images)
     runs.evaluate(run.folder, keep=10)

@@ -199,7 +199,19 @@ def drop_checkpoints(out: Path, kept: str, last: str = "") -> None:
     """Delete checkpoints that are ours, by their mark or as the `last` one, but for the `kept` one."""
     for folder in out.glob("checkpoint-*"):
         if (is_checkpoint(folder) or folder.name == last) and folder.name != kept:
-            shutil.rmtree(folder, ignore_errors=True)
+            drop_checkpoint(folder)
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Delete a checkpoint, its mark last: what a kill leaves of it is known as ours, and deleted later."""
+    with suppress(OSError):
+        (folder / MARK).touch()
+        for path in list(folder.iterdir()):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != MARK:
+                path.unlink()
+        shutil.rmtree(folder)
 
 
 def listed(out: Path) -> dict[str, list[str]]:

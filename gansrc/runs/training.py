@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import logging
 import math
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from gansrc.runs.files import (
     MARK,
     check_ours,
     csv_of,
+    drop_checkpoint,
     drop_checkpoints,
     drop_images,
     is_checkpoint,
@@ -249,7 +249,7 @@ class Training:
             return
         if folder.exists() and not is_checkpoint(folder):
             raise ValueError(f"{folder} is none of this run's checkpoints: move it away, and go on")
-        shutil.rmtree(folder, ignore_errors=True)
+        drop_checkpoint(folder)
         folder.mkdir()
         (folder / MARK).touch()
         try:
@@ -257,7 +257,7 @@ class Training:
                 whole = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
                 write(folder / f"{name}.safetensors", save(whole))
         except OSError:  # a full disk shall not be filled by a part of it
-            shutil.rmtree(folder, ignore_errors=True)
+            drop_checkpoint(folder)
             raise
         keep_names(self.out)
         checksums = {p.name: sha256(p) for p in sorted(folder.glob("*.safetensors"))}
