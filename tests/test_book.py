@@ -251,6 +251,15 @@ def test_the_font_of_formulas_has_their_letters_and_is_asked_for_at_once(built: 
     assert (html / asked[1]).stat().st_size < 20_000
 
 
+def test_the_font_has_the_signs_that_a_browser_draws_by_itself(
+    extension: Callable[[str], ModuleType],
+) -> None:
+    letters = extension("page_styles").letters
+    plain = letters(["√ − <math><mi>x</mi><mo>+</mo></math>"])
+    assert plain == {ord("x"), ord("+"), 0x1D465}  # x, slanted
+    assert {ord("√"), ord("−")} <= letters(["<math><msqrt><mn>2</mn></msqrt><mo>-</mo></math>"])
+
+
 @pytest.mark.parametrize("tex", [r"\tfrac1n + \tfrac{\dfrac ab}{c}", r"x + {\textstyle \max_a b}"])
 def test_the_style_of_a_fraction_stands_on_an_element_around_it(
     tex: str, extension: Callable[[str], ModuleType]

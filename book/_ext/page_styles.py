@@ -100,9 +100,13 @@ def used(sheet: str, classes: set[str]) -> str:
 
 
 def letters(pages: Iterable[str]) -> set[int]:
-    """What formulas show: their characters, and the slanted ones that a browser draws for single letters."""
-    formulas = (formula for page in pages for formula in FORMULA.findall(page))
-    plain = set(unescape(re.sub(r"<[^>]*>", "", " ".join(formulas))))
+    """What formulas show: their characters, and what a browser draws of its own accord.
+
+    That is the sign of a root, a minus for a hyphen, and slanted letters for single ones.
+    """
+    whole = " ".join(formula for page in pages for formula in FORMULA.findall(page))
+    plain = set(unescape(re.sub(r"<[^>]*>", "", whole)))
+    plain |= {drawn for given, drawn in (("<msqrt", "√"), ("<mo>-</mo>", "−")) if given in whole}
     same = {each: normalize("NFKC", each) for each in map(chr, [0x210E, *range(0x1D400, 0x1D800)])}
     slanted = {each for each in same if same[each] in plain and named(each, "").startswith(SLANTED)}
     return set(map(ord, plain | slanted))
