@@ -49,6 +49,25 @@ def test_the_goal_is_the_nearest_frame_of_all(open_piece):
             assert bool(status.inner_text()) == ((other, i) == (k, frame))
 
 
+def test_the_readers_address_goes_before_an_older_state_and_a_heading_changes_nothing(open_piece):
+    tab = open_piece("turns", data=DATA)
+    tab.wait_for_timeout(400)
+    tab.evaluate("() => { window.setTimeout = act => { window.late = act; }; }")
+    tab.get_by_role("slider").press("ArrowRight")  # soon to be in the address: at the worst moment of all
+    tab.evaluate("() => { location.hash = '#turns:k=10&update=20'; window.late(); }")
+    reached = f"Math.abs(document.querySelector('.live-stage').off() - {off(10, 2)}) < 1e-9"
+    tab.wait_for_function(reached, timeout=3000)
+    tab.evaluate("window.late()")
+    assert tab.evaluate("location.hash") == "#turns:k=10&update=20"
+    tab.evaluate("location.hash = '#a-heading'")
+    tab.evaluate("new Promise(requestAnimationFrame)")
+    assert shown(tab) == pytest.approx(off(10, 2), abs=1e-9)
+    assert tab.evaluate("location.hash") == "#a-heading"
+    tab.get_by_role("slider").press("ArrowRight")
+    tab.evaluate("window.late()")
+    assert tab.evaluate("location.hash") == "#turns:k=10&update=30"
+
+
 def test_it_plays_when_asked_and_stops_at_the_end(open_piece):
     tab = open_piece("turns", data=DATA)
     assert shown(tab) == pytest.approx(off(1, 0))

@@ -22,6 +22,7 @@ const live = (() => {
   const waiting = new Map();
   let written = location.hash;
   const write = () => {
+    if (location.hash !== written) return waiting.clear(); // the reader's new address goes before older states
     const all = parts();
     waiting.forEach((state, name) => state ? all.set(name, state) : all.delete(name));
     waiting.clear();
@@ -149,18 +150,26 @@ const live = (() => {
   // What a cell of the page has handed over: JSON in <script type="application/json" id="live-data-NAME">.
   const data = name => JSON.parse(document.getElementById(`live-data-${name}`).textContent);
 
+  // What the pieces do when the reader, not a piece, has changed the address, and not to a heading of the page.
+  const again = [];
+  addEventListener("hashchange", () => {
+    if (location.hash === written) return;
+    written = location.hash;
+    if (!written || parts().size) again.forEach(act => act());
+  });
+
   const kit = { calm, make, draw, button, slider, choice, goal, player, plot, curve, scale, load, data };
 
   // A piece starts once the page is read. `start` may return a function that takes over the state of the address anew.
   return (name, start) => document.querySelectorAll(`[data-live="${name}"]`).forEach(place => {
     const stage = place.querySelector(".live-stage");
-    const again = start(stage, {
+    const act = start(stage, {
       ...kit,
       read: defaults => read(name, defaults),
       keep: (state, defaults) => keep(name, state, defaults),
     });
+    if (act) again.push(act);
     place.classList.add("live-on");
     if (parts().has(name)) place.scrollIntoView();
-    addEventListener("hashchange", () => { if (location.hash !== written) again?.(); });
   });
 })();
