@@ -10,6 +10,7 @@ inputs leave open of its own. Steps and the rounding's integers are in Rice's co
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -113,7 +114,9 @@ def directions(net: nn.Sequential, z: Float[Tensor, "n z"], n: int = 4) -> Float
     def one(code: Tensor) -> Tensor:
         return net(code)
 
-    slopes = torch.func.vmap(torch.func.jacfwd(one))(z).detach()
+    with warnings.catch_warnings():  # torch uses its own old compiler for derivatives forwards
+        warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)
+        slopes = torch.func.vmap(torch.func.jacfwd(one))(z).detach()
     moments = torch.einsum("ndi,ndj->ij", slopes, slopes)
     found = torch.linalg.eigh(moments).eigenvectors.flip(1)[:, :n].T
     return (found * found.sum(1, keepdim=True).sign()).numpy()  # either sign is right: always the same one
