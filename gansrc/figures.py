@@ -78,7 +78,8 @@ def table(*lines: Sequence[object]) -> Any:
     columns = ([str(line[at]) for line in body] for at in range(len(head)))
     rule = ["--:" if all(cell[:1] in _FIGURE for cell in column) else ":--" for column in columns]
     named = ((str(line[0]) or "&nbsp;", *line[1:]) for line in (head, rule, *body))  # no line begins with |
-    return Markdown("\n".join(" | ".join(map(str, line)) for line in named))
+    text = "\n".join(" | ".join(map(str, line)) for line in named)
+    return Markdown(text.replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def mosaic(
