@@ -46,6 +46,7 @@ MENDED = {
     r'[(“]?<span class="math">(?:(?!</span>).)*</span>(?:[^\s<&]|&[#\w]+;)+':
         r'<span class="whole">\g<0></span>',
     r"Solution to(<a [^>]*>) ": r"Solution to \1",  # no line under the space
+    r'(href="#module-[\w.]+">gansrc\.\w+\.)(\w+</a></li>)': r"\1<wbr>\2",  # no break inside a word
     r' role="doc-biblioentry"': ' role="listitem"',
     r"<td><p>✅</p>": '<td><p><span class="verdict-kind agrees">yes</span></p>',  # not every font has it
     r'<th class="[^"]*"><p>(?:\s|&nbsp;|&#160;)*</p></th>': "<td></td>",
