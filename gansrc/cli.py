@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import math
 import os
@@ -37,6 +38,17 @@ MEMORY_CURES = {
     "evaluate": "give fewer samples",
 }
 """What helps where a command takes more memory than there is."""
+SYSTEM_CURES = {
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EACCES: "give a place that you may read and write, or change its rights",
+    errno.EPERM: "give a place that you may read and write, or change its rights",
+    errno.EROFS: "give a place that can be written",
+    errno.ENOSPC: "make room there, or give another place",
+    errno.EDQUOT: "make room there, or give another place",
+    errno.ENOTDIR: "a part of this path is a file: give another one",
+    errno.ELOOP: "its links lead in a circle: give another one",
+}
+"""What helps where the system refuses a file."""
 BESIDE = {
     "mnist": "published for MNIST (Table 1): adversarial nets 225 ± 2, deep GSN 214 ± 1.1, DBN 138 ± 2,"
     " stacked CAE 121 ± 1.6; real digits as samples: about 243 (Theis et al., 2016)",
@@ -59,13 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             terminal.silence()
             return 0
         except (ValueError, OSError) as error:
-            told = str(error)
+            told = error
         except (MemoryError, RuntimeError) as error:
             from gansrc.devices import is_out_of_memory
 
             if not is_out_of_memory(error):
                 raise
-            told = f"the memory does not suffice for {arguments.command}: {MEMORY_CURES[arguments.command]}"
+            cure = MEMORY_CURES[arguments.command]
+            told = ValueError(f"the memory does not suffice for {arguments.command}: {cure}")
         except KeyboardInterrupt as stop:
             return 128 + getattr(stop, "number", signal.SIGINT)
         _complain(told)
@@ -76,9 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _complain(told: object) -> None:
-    """One line on stderr."""
-    print("gansrc:", " ".join(str(told).split()), file=sys.stderr)
+def _complain(error: Exception) -> None:
+    """One line on stderr; what the system alone has refused gets a cure."""
+    told = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        cure = SYSTEM_CURES.get(error.errno or 0, "mend that, and try again")
+        told = f"{error.filename}: {error.strerror}: {cure}"
+    print("gansrc:", " ".join(told.split()), file=sys.stderr)
 
 
 def _path(text: str) -> Path:

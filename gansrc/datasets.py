@@ -159,10 +159,15 @@ def is_path(word: str) -> bool:
 
 
 def at_hand(name: str) -> Dataset | None:
-    """As `load`, but None, and a line on stderr, where a set is neither here nor to be fetched."""
+    """As `load`, but None, and a line on stderr, where a set is neither here nor to be fetched.
+
+    Raises OSError if the system refuses the folder itself.
+    """
     try:
         return load(name)
     except OSError as error:
+        if error.filename is not None:
+            raise
         print(f"gansrc: {error}", file=sys.stderr)
         return None
 

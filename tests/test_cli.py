@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from test_runs import (
 )  # fmt: skip
 
 import gansrc
-from gansrc import catalogue, datasets, parzen, runs
+from gansrc import catalogue, cli, datasets, parzen, runs
 from gansrc.cli import main
 from gansrc.game import Game
 from gansrc.recipes import REPOSITORY
@@ -148,6 +149,28 @@ def test_scores_of_last_and_of_averaged_weights_are_told_apart(tmp_path, levels,
         "test log-likelihood, original sigma", "test log-likelihood, fine sigma",
         f"{of_mean}, original sigma", f"{of_mean}, fine sigma",
     ]  # fmt: skip
+
+
+def test_what_the_system_refuses_gets_a_cure(tmp_path, capsys, monkeypatch):
+    long = str(tmp_path / ("a" * 300))
+    for arguments in (["train", "mnist", "--out", long], ["evaluate", long], ["sample", long], ["runs", long],
+                      ["train", long, "--out", str(tmp_path / "b")],
+                      ["train", "mnist", "--data", f"{long}.npz", "--out", str(tmp_path / "b")]):  # fmt: skip
+        code, said = run_cli(capsys, *arguments)
+        assert code == 2 and said.endswith("File name too long: give a shorter name") and "\n" not in said
+        assert long in said and "Errno" not in said
+    monkeypatch.setenv("GANSRC_DATA", long)
+    assert run_cli(capsys, "data")[1].endswith("File name too long: give a shorter name")
+
+    for number in (*cli.SYSTEM_CURES, errno.EIO):
+
+        def refused(folder, number=number):
+            raise OSError(number, os.strerror(number), "/a/b")
+
+        monkeypatch.setattr(runs, "recorded", refused)
+        code, said = run_cli(capsys, "runs", str(tmp_path))
+        cure = cli.SYSTEM_CURES.get(number, "mend that, and try again")
+        assert code == 2 and said == f"gansrc: /a/b: {os.strerror(number)}: {cure}"
 
 
 @pytest.mark.parametrize("kind", ["plain", "contrast"])
