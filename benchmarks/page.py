@@ -141,12 +141,13 @@ def records(root: Path) -> str:
     rows = []
     for key, runs in shared.items():
         update = float(np.median([1000 * run.record.seconds / run.record.updates for run in runs]))
+        several = len({leg.device_name for run in runs for leg in run.record.legs}) > 1
         taken = [
             float(np.median([seconds_to(run, nats, column) for run in runs]))
             for column in ("valid_original", "average_valid_original")
             for nats in HEIGHTS
         ]
-        rows.append([*key, f"{update:.3g}", *map(duration, taken)])
+        rows.append([*key, "–" if several else f"{update:.3g}", *map(duration, taken)])
     heights = " | ".join(f"s to {n} nats{of}:" for of in ("", ", averaged") for n in HEIGHTS)
     words = (
         "Recorded trainings: seconds until 1,000 validation images had that mean log-likelihood by 10,000"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 import math
 import os
@@ -38,17 +37,6 @@ MEMORY_CURES = {
     "evaluate": "give fewer samples",
 }
 """What helps where a command takes more memory than there is."""
-SYSTEM_CURES = {
-    errno.ENAMETOOLONG: "give a shorter name",
-    errno.EACCES: "give a place that you may read and write, or change its rights",
-    errno.EPERM: "give a place that you may read and write, or change its rights",
-    errno.EROFS: "give a place that can be written",
-    errno.ENOSPC: "make room there, or give another place",
-    errno.EDQUOT: "make room there, or give another place",
-    errno.ENOTDIR: "a part of this path is a file: give another one",
-    errno.ELOOP: "its links lead in a circle: give another one",
-}
-"""What helps where the system refuses a file."""
 BESIDE = {
     "mnist": "published for MNIST (Table 1): adversarial nets 225 ± 2, deep GSN 214 ± 1.1, DBN 138 ± 2,"
     " stacked CAE 121 ± 1.6; real digits as samples: about 243 (Theis et al., 2016)",
@@ -90,12 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: Exception) -> None:
-    """One line on stderr; what the system alone has refused gets a cure."""
-    told = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        cure = SYSTEM_CURES.get(error.errno or 0, "mend that, and try again")
-        told = f"{error.filename}: {error.strerror}: {cure}"
-    print("gansrc:", " ".join(told.split()), file=sys.stderr)
+    """One line on stderr."""
+    print("gansrc:", terminal.in_words(error), file=sys.stderr)
 
 
 def _path(text: str) -> Path:
@@ -389,13 +373,14 @@ def _data(arguments: argparse.Namespace) -> int:
     print(f"data folder: {datasets.root()}", flush=True)
     for name in ("mnist", "faces", "cifar10"):
         try:
-            data = datasets.at_hand(name)
-        except ValueError as error:  # a file that is altered: the other sets may be well
-            _complain(error)
-            code, data = 2, None
-        if data:
-            sizes = f"{len(data.train)} / {len(data.valid)} / {len(data.test)} train / valid / test"
-            print(f"{data.name}: {sizes}, from {data.source}", flush=True)
+            data = datasets.load(name)
+        except (ValueError, OSError) as error:  # altered, refused, or neither here nor to be fetched: the
+            _complain(error)  # other sets may be well
+            if isinstance(error, ValueError) or error.strerror:
+                code = 2
+            continue
+        sizes = f"{len(data.train)} / {len(data.valid)} / {len(data.test)} train / valid / test"
+        print(f"{data.name}: {sizes}, from {data.source}", flush=True)
     return code
 
 

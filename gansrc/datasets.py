@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from gansrc import archives, downloads, plane, yours
+from gansrc import archives, downloads, plane, terminal, yours
 
 MNIST_SHA256 = {
     "train images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -159,16 +159,11 @@ def is_path(word: str) -> bool:
 
 
 def at_hand(name: str) -> Dataset | None:
-    """As `load`, but None, and a line on stderr, where a set is neither here nor to be fetched.
-
-    Raises OSError if the system refuses the folder itself.
-    """
+    """As `load`, but None, and a line on stderr, where a set is neither here nor to be fetched."""
     try:
         return load(name)
     except OSError as error:
-        if error.filename is not None:
-            raise
-        print(f"gansrc: {error}", file=sys.stderr)
+        print("gansrc:", terminal.in_words(error), file=sys.stderr)
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import errno
 import os
 import sys
 import warnings
@@ -15,12 +16,35 @@ SPELT_OUT = {"±": "+-", "×": "x", "–": "-", "…": "..."}
 """Characters that a terminal may lack, in those that every one has."""
 
 
+SYSTEM_CURES = {
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EACCES: "give a place that you may read and write, or change its rights",
+    errno.EPERM: "give a place that you may read and write, or change its rights",
+    errno.EROFS: "give a place that can be written",
+    errno.ENOSPC: "make room there, or give another place",
+    errno.EDQUOT: "make room there, or give another place",
+    errno.ENOTDIR: "a part of this path is a file: give another one",
+    errno.ELOOP: "its links lead in a circle: give another one",
+}
+"""What helps where the system refuses something."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where help is; exit with code 2."""
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help says more)\n")
+
+
+def in_words(error: Exception) -> str:
+    """What an error says, in one line; what the system alone has refused gets its place and a cure."""
+    told = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        place = error.filename2 or error.filename or "standard output, or a file"
+        cure = SYSTEM_CURES.get(error.errno or 0, "mend that, and try again")
+        told = f"{place}: {error.strerror}: {cure}"
+    return " ".join(told.split())
 
 
 @contextmanager

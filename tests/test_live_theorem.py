@@ -148,3 +148,16 @@ def test_one_bump_gets_hardly_below_the_goal() -> None:
         method="Nelder-Mead",
     )
     assert best.success and -1.32 < best.fun < -1.3
+
+
+def test_an_older_state_is_not_written_over_the_address_that_came_after_it(open_piece):
+    tab = open_piece("theorem-1")
+    tab.evaluate("() => { window.setTimeout = act => { window.late = act; }; }")
+    tab.get_by_role("slider").first.press("ArrowRight")
+    tab.evaluate(
+        """() => new Promise(done => {
+          addEventListener("hashchange", () => { window.late(); done(); }, { once: true });
+          location.hash = "#theorem-1:width=1";
+        })"""
+    )
+    assert tab.evaluate("location.hash") == "#theorem-1:width=1"

@@ -66,6 +66,9 @@ def test_the_readers_address_goes_before_an_older_state_and_a_heading_changes_no
     tab.get_by_role("slider").press("ArrowRight")
     tab.evaluate("window.late()")
     assert tab.evaluate("location.hash") == "#turns:k=10&update=30"
+    opened = open_piece("turns", "a-heading", DATA)
+    opened.wait_for_timeout(400)
+    assert opened.evaluate("location.hash") == "#a-heading"
 
 
 def test_it_plays_when_asked_and_stops_at_the_end(open_piece):

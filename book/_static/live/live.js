@@ -22,10 +22,12 @@ const live = (() => {
   const waiting = new Map();
   let written = location.hash;
   const write = () => {
-    if (location.hash !== written) return waiting.clear(); // the reader's new address goes before older states
-    const all = parts();
+    if (location.hash !== written) waiting.clear(); // the reader's new address goes before older states
+    if (!waiting.size) return;
+    const all = parts(), before = all.size;
     waiting.forEach((state, name) => state ? all.set(name, state) : all.delete(name));
     waiting.clear();
+    if (!before && !all.size) return; // nothing to say: the address of a heading stays
     written = [...all].map(([name, state]) => `${name}:${state}`).join(";");
     // Not location.hash: that would scroll, and add a step to the way back.
     history.replaceState(history.state, "", written ? `#${written}` : location.pathname + location.search);
@@ -155,6 +157,7 @@ const live = (() => {
   addEventListener("hashchange", () => {
     if (location.hash === written) return;
     written = location.hash;
+    waiting.clear();
     if (!written || parts().size) again.forEach(act => act());
   });
 
