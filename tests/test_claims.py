@@ -209,7 +209,7 @@ def test_X1_one_yardstick_for_all_rows(judged: Callable[..., str], claim: str) -
     def say(mean: float, test: float = 2.0, other: float = 0.5, share: float = 1.0) -> str:
         figures: dict[str, Any] = {"mean": mean, "length": round(100 * share), "full": 100, "share": share}
         if claim == "X1":
-            figures |= {"standard_error": test, "spread": other, "recipe": "mnist", "trend": 0.4}
+            figures |= {"standard_error": test, "spread": other, "recipe": "mnist", "trend": 0.4, "over": 200}
             figures |= {"average": 1.0, "average_error": 1.0, "real": 243.0}
         else:
             figures |= {"error": test, "redraw": other, "unbalance": 0.1}

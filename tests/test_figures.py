@@ -96,6 +96,10 @@ def test_each_label_stands_beside_its_rows(shape: tuple[int, ...]) -> None:
     assert all(columns * width <= x < picture.shape[1] for x, _ in places.values())
 
 
+def test_a_number_in_a_table_keeps_its_per_cent_sign():
+    assert figures.table(("a", "b"), ("pixels 10 %", "50%")).data.endswith("pixels 10\u00a0% | 50%")
+
+
 def test_a_table_whose_first_cell_is_empty_keeps_its_columns():
     data = figures.table(("", "a", "b"), ("x", 1, 2), ("", 3, 4)).data
     assert [line.count(" | ") for line in data.splitlines()] == [2] * 4
